@@ -1,0 +1,354 @@
+//! The loop: poll(2), events, `State::step`, actions. The only place where decisions and the world meet. It never
+//! blocks but in poll, until the earliest deadline or for ever; it decides nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::dest::{self, Staged};
+use crate::error::{Error, Result};
+use crate::log::Logger;
+use crate::plan::{self, Level, Millis, Plan};
+use crate::source::{self, News, Post};
+use crate::state::{Action, Caught, Committed, Event, Job, Outcome, Rendered, State, Voice};
+use crate::store::{Reads, Snapshot, View};
+use crate::sys::pipe::Pipe;
+use crate::sys::process::{self, Ended, Reaped, Start};
+use crate::sys::{host, signal, terminal};
+use crate::template::{Context, Template};
+
+/// Most bytes one render may give.
+const MAX_RENDER: usize = 64 << 20;
+
+/// What the loop works with.
+struct Driver {
+    plan: Arc<Plan>,
+    state: State,
+    logger: Logger,
+    /// Compiled templates, in the plan's order.
+    templates: Vec<Template>,
+    /// What is rendered and not yet put in place, in the plan's order.
+    staged: Vec<Option<Staged>>,
+    /// The app's pid, which is its group's id too.
+    app: Option<i32>,
+    /// Running commands: their pids with the ids the state gave them.
+    commands: Vec<(i32, u32)>,
+    /// We were started in the foreground of a terminal, so the app belongs there.
+    is_foreground: bool,
+    events: VecDeque<Event>,
+}
+
+/// Compiles every template, as far as a plan can be proved good without touching anything.
+///
+/// # Errors
+/// The first template that does not compile.
+pub fn check(plan: &Plan) -> Result<()> {
+    for t in &plan.templates {
+        Template::compile(&t.name, &t.text, t.dialect)?;
+    }
+    Ok(())
+}
+
+/// Runs the plan to its end and gives the exit code.
+///
+/// # Errors
+/// A template does not compile, or the system has no descriptors or threads left: before anything was started.
+pub fn run(plan: Plan) -> Result<i32> {
+    let mut templates = Vec::new();
+    for t in &plan.templates {
+        templates.push(Template::compile(&t.name, &t.text, t.dialect)?);
+        dest::clean_leftovers(&t.dest);
+    }
+    let plan = Arc::new(plan);
+    let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
+    let is_foreground = terminal::is_ours();
+    signal::install(pipe.writer());
+    process::become_subreaper();
+    let post = Post::new(pipe.writer());
+    let mut driver = Driver {
+        state: State::new(plan.clone(), host::random()),
+        logger: Logger::new(plan.log.clone()),
+        staged: plan.templates.iter().map(|_| None).collect(),
+        templates,
+        app: None,
+        commands: Vec::new(),
+        is_foreground,
+        events: VecDeque::from([Event::Start]),
+        plan: plan.clone(),
+    };
+    source::start(&plan, &post)?;
+    let begin = Instant::now();
+    let now = || u64::try_from(begin.elapsed().as_millis()).unwrap_or(Millis::MAX);
+    loop {
+        pipe.drain();
+        driver.take_signals();
+        driver.take_news(&post);
+        if let Some(code) = driver.turn(&now) {
+            return Ok(code);
+        }
+        let deadline = driver.state.deadline();
+        pipe.wait(deadline.map(|d| d.saturating_sub(now())));
+    }
+}
+
+impl Driver {
+    fn take_signals(&mut self) {
+        for n in signal::take() {
+            if n == libc::SIGCHLD {
+                self.reap();
+            } else {
+                self.events.push_back(Event::Signal(n));
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            match process::reap() {
+                Reaped::Nothing => return,
+                Reaped::Childless => {
+                    self.events.push_back(Event::Childless);
+                    return;
+                }
+                Reaped::Process(pid, ended) if self.app == Some(pid) => {
+                    if let Ended::Stopped(n) = ended {
+                        self.events.push_back(Event::AppStopped(n));
+                    } else {
+                        self.app = None;
+                        self.events.push_back(Event::AppEnded(ended));
+                    }
+                }
+                Reaped::Process(_, Ended::Stopped(_)) => {}
+                Reaped::Process(pid, ended) => {
+                    if let Some(i) = self.commands.iter().position(|(p, _)| *p == pid) {
+                        let (_, id) = self.commands.swap_remove(i);
+                        // What a command leaves behind has no business here.
+                        process::kill(-pid, libc::SIGKILL);
+                        self.events.push_back(Event::CommandEnded { id, how: Ok(ended) });
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_news(&mut self, post: &Post) {
+        for (watch, news) in post.take() {
+            self.events.push_back(match news {
+                News::Data(snapshot) => Event::Data { watch, snapshot },
+                News::Trouble(text, retry) => Event::Trouble { watch, text, retry },
+                News::Recovered => Event::Recovered { watch },
+            });
+        }
+    }
+
+    /// Feeds all events, then `Tick`, and does what they lead to, until nothing follows from anything. The exit
+    /// code ends it all.
+    fn turn(&mut self, now: &dyn Fn() -> Millis) -> Option<i32> {
+        let mut actions = Vec::new();
+        loop {
+            let event = self.events.pop_front();
+            let is_tick = event.is_none();
+            self.state.step(now(), event.unwrap_or(Event::Tick), &mut actions);
+            if is_tick && actions.is_empty() {
+                return None;
+            }
+            for action in actions.drain(..) {
+                if let Action::Exit(code) = action {
+                    return Some(code);
+                }
+                self.perform(action);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Log(level, voice, text) => self.logger.line(level, voice, &text),
+            Action::Render { group, templates } => {
+                let results = templates.into_iter().map(|t| self.render(t)).collect();
+                self.events.push_back(Event::Rendered { group, results });
+            }
+            Action::Discard(templates) => {
+                for t in templates {
+                    self.take_staged(t); // dropping it removes the file
+                }
+            }
+            Action::Commit { group, templates } => {
+                let results = templates.into_iter().map(|t| self.commit(t)).collect();
+                self.events.push_back(Event::Committed { group, results });
+            }
+            Action::Run { id, job } => self.run_command(id, job),
+            Action::KillCommand(id) => {
+                if let Some((pid, _)) = self.commands.iter().find(|(_, i)| *i == id) {
+                    process::kill(-pid, libc::SIGKILL);
+                }
+            }
+            Action::StartApp => self.start_app(),
+            Action::SignalApp(n) => {
+                if let Some(pid) = self.app {
+                    process::kill(pid, n);
+                }
+            }
+            Action::ReloadSignal { signal, force } => self.reload_signal(signal, force),
+            Action::SignalGroup(n) => {
+                if let Some(pid) = self.app {
+                    process::kill(-pid, n);
+                }
+            }
+            Action::SignalRest(n) => {
+                for (pid, _) in &self.commands {
+                    process::kill(-pid, n);
+                }
+                process::kill_rest(n);
+                self.reap(); // there may be nobody left to wait for
+            }
+            Action::Suspend => self.suspend(),
+            Action::Exit(_) => {}
+        }
+    }
+
+    fn take_staged(&mut self, t: usize) -> Option<Staged> {
+        self.staged.get_mut(t).and_then(Option::take)
+    }
+
+    fn render(&mut self, t: usize) -> Rendered {
+        let mut reads = Reads::default();
+        let outcome = self.render_and_stage(t, &mut reads).unwrap_or_else(Outcome::Failed);
+        Rendered { template: t, reads, outcome }
+    }
+
+    fn render_and_stage(&mut self, t: usize, reads: &mut Reads) -> Result<Outcome> {
+        let (Some(template), Some(plan)) = (self.templates.get(t), self.plan.templates.get(t)) else {
+            return Err(Error::fatal("no such template"));
+        };
+        let snapshot = self.visible(plan);
+        let env = |name: &str| std::env::var(name).ok();
+        let context = Context { store: View::new(&snapshot), env: &env, max_output: MAX_RENDER };
+        let rendered = template.render(&context);
+        *reads = context.store.into_reads();
+        let content = rendered?;
+        match dest::compare(&plan.dest, &content)? {
+            dest::Compared::Same => Ok(Outcome::Same),
+            dest::Compared::Differs(reasons) => {
+                let staged = dest::stage(&plan.dest, &content)?;
+                if let Some(slot) = self.staged.get_mut(t) {
+                    *slot = Some(staged);
+                }
+                Ok(Outcome::Staged(reasons))
+            }
+        }
+    }
+
+    /// The keys as this template sees them.
+    fn visible(&self, template: &plan::Template) -> Arc<Snapshot> {
+        if let [only] = template.inputs.as_slice() {
+            let whole = self.plan.watches.get(only.watch).is_some_and(|w| w.prefix == only.prefix);
+            if let (0, true, Some(s)) = (only.strip, whole, self.state.snapshot(only.watch)) {
+                return s.clone();
+            }
+        }
+        let mut entries = Vec::new();
+        for input in &template.inputs {
+            let Some(snapshot) = self.state.snapshot(input.watch) else { continue };
+            for (key, value) in snapshot.under(&input.prefix) {
+                let key = match input.strip {
+                    0 => key.clone(),
+                    n => Arc::from(key.get(n..).unwrap_or(key)),
+                };
+                entries.push((key, value.clone()));
+            }
+        }
+        Arc::new(Snapshot::new(entries))
+    }
+
+    fn commit(&mut self, t: usize) -> Committed {
+        let result = match self.take_staged(t) {
+            Some(staged) => staged.commit().map(|c| c.in_place),
+            None => Err(Error::fatal("nothing is staged")),
+        };
+        Committed { template: t, result }
+    }
+
+    fn run_command(&mut self, id: u32, job: Job) {
+        let (command, t) = match job {
+            Job::Check(t) => (self.plan.templates.get(t).and_then(|p| p.check.as_ref()), Some(t)),
+            Job::Reload(t) => (self.plan.templates.get(t).and_then(|p| p.reload.as_ref()), Some(t)),
+            Job::AppReload => (
+                match self.plan.app.as_ref().map(|a| &a.reload) {
+                    Some(plan::Reload::Command(c)) => Some(c),
+                    _ => None,
+                },
+                None,
+            ),
+        };
+        let Some(command) = command else { return };
+        let dest = t.and_then(|t| self.plan.templates.get(t)).map(|p| p.dest.path.display().to_string());
+        let dest = dest.unwrap_or_default();
+        let staged = t.and_then(|t| self.staged.get_mut(t)).and_then(Option::as_mut);
+        let src = match staged.map(Staged::path) {
+            None => dest.clone(),
+            Some(Ok(path)) => path.display().to_string(),
+            Some(Err(e)) => {
+                self.events.push_back(Event::CommandEnded { id, how: Err(e.text) });
+                return;
+            }
+        };
+        let words = command.words(std::path::Path::new("/bin/sh").exists());
+        let argv: Vec<String> = words.iter().map(|w| w.replace("{src}", &src).replace("{dest}", &dest)).collect();
+        let start = Start { argv: &argv, env: &[], env_remove: &[], is_app: false, foreground: false };
+        match process::start(&start) {
+            Ok(pid) => self.commands.push((pid, id)),
+            Err(e) => {
+                let program = argv.first().map_or("", String::as_str);
+                let how = Err(["cannot run ", program, ": ", &e.text].concat());
+                self.events.push_back(Event::CommandEnded { id, how });
+            }
+        }
+    }
+
+    fn start_app(&mut self) {
+        let Some(app) = &self.plan.app else { return };
+        let start = Start {
+            argv: &app.argv,
+            env: &[],
+            env_remove: &app.env_remove,
+            is_app: true,
+            foreground: self.is_foreground,
+        };
+        self.events.push_back(match process::start(&start) {
+            Ok(pid) => {
+                self.app = Some(pid);
+                self.logger.line(Level::Debug, Voice::Supervisor, &["main program has pid ", &pid.to_string()].concat());
+                Event::AppStarted
+            }
+            Err(e) => Event::AppStartFailed { code: e.code, text: e.text },
+        });
+    }
+
+    /// A signal that would end the app, as it has no handler yet, is not sent unless it must be.
+    fn reload_signal(&mut self, n: i32, force: bool) {
+        let Some(pid) = self.app else { return }; // it ended: its event is on the way
+        let caught = match process::survives(pid, n) {
+            _ if force => Caught::Sent,
+            Some(true) => Caught::Sent,
+            Some(false) => Caught::NotYet,
+            None => Caught::Unknown,
+        };
+        if caught == Caught::Sent {
+            process::kill(pid, n);
+        }
+        self.events.push_back(Event::ReloadSignalled(caught));
+    }
+
+    fn suspend(&mut self) {
+        if !self.is_foreground || std::process::id() == 1 {
+            return;
+        }
+        terminal::take_back();
+        terminal::suspend(); // returns when a shell continues us
+        if let Some(pid) = self.app {
+            terminal::give(pid);
+            process::kill(-pid, libc::SIGCONT);
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! JSON in and out as Go's encoding/json has it: every number is a float, errors in Go's words, the same escapes.
+//! By hand rather than by serde_json, whose floats are the last digit off without a feature that costs more than this
+//! file. It never looks at files.
+
+use crate::template::go::{float, fmt, time};
+use crate::value::{Time, Value};
+use std::collections::BTreeMap;
+
+/// Arrays and objects nest no deeper.
+const DEEPEST: usize = 100;
+
+/// Reads one JSON text.
+///
+/// # Errors
+/// What is wrong, in the words of Go's encoding/json.
+pub fn parse(text: &str) -> Result<Value, String> {
+    let mut p = Parser { text: text.as_bytes(), at: 0 };
+    let value = p.value(0)?;
+    match p.solid() {
+        None => Ok(value),
+        Some(c) => Err(p.bad(c, "after top-level value")),
+    }
+}
+
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+fn ended() -> String {
+    String::from("unexpected end of JSON input")
+}
+
+impl Parser<'_> {
+    /// The next byte that is no space; it is not taken.
+    fn solid(&mut self) -> Option<u8> {
+        loop {
+            match self.text.get(self.at) {
+                Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
+                c => return c.copied(),
+            }
+        }
+    }
+    fn bad(&self, c: u8, context: &str) -> String {
+        let mut s = b"invalid character ".to_vec();
+        match c {
+            b'\'' => s.extend_from_slice(b"'\\''"),
+            b'"' => s.extend_from_slice(b"'\"'"),
+            _ => fmt::quote(&mut s, char::from(c).encode_utf8(&mut [0; 4]).as_bytes(), '\'', false),
+        }
+        s.push(b' ');
+        s.extend_from_slice(context.as_bytes());
+        String::from_utf8_lossy(&s).into_owned()
+    }
+    fn value(&mut self, depth: usize) -> Result<Value, String> {
+        if depth > DEEPEST {
+            return Err(String::from("exceeded max depth"));
+        }
+        match self.solid().ok_or_else(ended)? {
+            b'{' => self.object(depth),
+            b'[' => self.array(depth),
+            b'"' => Ok(Value::str(&self.string()?)),
+            b't' => self.literal("true", Value::Bool(true)),
+            b'f' => self.literal("false", Value::Bool(false)),
+            b'n' => self.literal("null", Value::Nil),
+            b'-' | b'0'..=b'9' => self.number(),
+            c => Err(self.bad(c, "looking for beginning of value")),
+        }
+    }
+    fn object(&mut self, depth: usize) -> Result<Value, String> {
+        let mut map = BTreeMap::new();
+        self.at += 1;
+        if self.solid() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::map(map));
+        }
+        loop {
+            match self.solid().ok_or_else(ended)? {
+                b'"' => {}
+                c => return Err(self.bad(c, "looking for beginning of object key string")),
+            }
+            let key = self.string()?;
+            match self.solid().ok_or_else(ended)? {
+                b':' => self.at += 1,
+                c => return Err(self.bad(c, "after object key")),
+            }
+            let value = self.value(depth + 1)?;
+            map.insert(key, value);
+            match self.solid().ok_or_else(ended)? {
+                b',' => self.at += 1,
+                b'}' => {
+                    self.at += 1;
+                    return Ok(Value::map(map));
+                }
+                c => return Err(self.bad(c, "after object key:value pair")),
+            }
+        }
+    }
+    fn array(&mut self, depth: usize) -> Result<Value, String> {
+        let mut list = Vec::new();
+        self.at += 1;
+        if self.solid() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::list(list));
+        }
+        loop {
+            list.push(self.value(depth + 1)?);
+            match self.solid().ok_or_else(ended)? {
+                b',' => self.at += 1,
+                b']' => {
+                    self.at += 1;
+                    return Ok(Value::list(list));
+                }
+                c => return Err(self.bad(c, "after array element")),
+            }
+        }
+    }
+    fn literal(&mut self, word: &str, value: Value) -> Result<Value, String> {
+        for (i, want) in word.bytes().enumerate() {
+            let c = *self.text.get(self.at).ok_or_else(ended)?;
+            if c != want {
+                let rest = word.get(i..=i).unwrap_or("");
+                return Err(self.bad(c, &["in literal ", word, " (expecting '", rest, "')"].concat()));
+            }
+            self.at += 1;
+        }
+        Ok(value)
+    }
+    fn digits(&mut self, context: &str) -> Result<(), String> {
+        match self.text.get(self.at) {
+            Some(b'0'..=b'9') => {}
+            Some(c) => return Err(self.bad(*c, context)),
+            None => return Err(ended()),
+        }
+        while let Some(b'0'..=b'9') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+    fn number(&mut self) -> Result<Value, String> {
+        let from = self.at;
+        if self.text.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        // A leading zero stands alone.
+        if self.text.get(self.at) == Some(&b'0') {
+            self.at += 1;
+        } else {
+            self.digits("in numeric literal")?;
+        }
+        if self.text.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits("after decimal point in numeric literal")?;
+        }
+        if let Some(b'e' | b'E') = self.text.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.text.get(self.at) {
+                self.at += 1;
+            }
+            self.digits("in exponent of numeric literal")?;
+        }
+        let digits = self.text.get(from..self.at).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or("");
+        match digits.parse::<f64>() {
+            Ok(f) if f.is_finite() => Ok(Value::Float(f)),
+            _ => Err(["json: cannot unmarshal number ", digits, " into Go value of type float64"].concat()),
+        }
+    }
+    fn string(&mut self) -> Result<String, String> {
+        self.at += 1;
+        let mut out: Vec<u8> = Vec::new();
+        loop {
+            let c = *self.text.get(self.at).ok_or_else(ended)?;
+            self.at += 1;
+            match c {
+                b'"' => return Ok(String::from_utf8_lossy(&out).into_owned()),
+                0..=0x1f => return Err(self.bad(c, "in string literal")),
+                b'\\' => {
+                    let e = *self.text.get(self.at).ok_or_else(ended)?;
+                    self.at += 1;
+                    out.push(match e {
+                        b'"' | b'\\' | b'/' => e,
+                        b'b' => 8,
+                        b'f' => 12,
+                        b'n' => b'\n',
+                        b'r' => b'\r',
+                        b't' => b'\t',
+                        b'u' => {
+                            let c = self.escaped()?;
+                            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                            continue;
+                        }
+                        _ => return Err(self.bad(e, "in string escape code")),
+                    });
+                }
+                _ => out.push(c),
+            }
+        }
+    }
+    fn hex4(&mut self) -> Result<u32, String> {
+        let mut n = 0;
+        for _ in 0..4 {
+            let c = *self.text.get(self.at).ok_or_else(ended)?;
+            let Some(d) = char::from(c).to_digit(16) else {
+                return Err(self.bad(c, "in \\u hexadecimal character escape"));
+            };
+            n = n * 16 + d;
+            self.at += 1;
+        }
+        Ok(n)
+    }
+    /// The character of `\uXXXX`, with its second half where it has one; a half alone becomes U+FFFD.
+    fn escaped(&mut self) -> Result<char, String> {
+        let high = self.hex4()?;
+        if (0xd800..0xdc00).contains(&high) && self.text.get(self.at..self.at + 2) == Some(b"\\u") {
+            let back = self.at;
+            self.at += 2;
+            let low = self.hex4()?;
+            if (0xdc00..0xe000).contains(&low) {
+                let n = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                return Ok(char::from_u32(n).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            self.at = back;
+        }
+        Ok(char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+}
+
+/// Appends a value as Go's encoding/json writes it, `<`, `>` and `&` escaped. `indent`: two spaces a level, from this
+/// level on.
+///
+/// # Errors
+/// When a number has no JSON form.
+pub fn write(out: &mut Vec<u8>, v: &Value, indent: Option<usize>) -> Result<(), String> {
+    match v {
+        Value::Nil => out.extend_from_slice(b"null"),
+        Value::Bool(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
+        Value::Int(n) | Value::Named(_, n) => out.extend_from_slice(n.to_string().as_bytes()),
+        Value::Float(f) => write_float(out, *f)?,
+        Value::Str(_) | Value::Bytes(_) => write_text(out, v.as_bytes().unwrap_or(&[])),
+        Value::Time(t) => write_text(out, rfc3339(*t).as_bytes()),
+        Value::List(l) => {
+            out.push(b'[');
+            for (i, e) in l.items.iter().enumerate() {
+                separate(out, i, indent);
+                write(out, e, indent.map(|n| n + 1))?;
+            }
+            close(out, l.items.is_empty(), indent, b']');
+        }
+        Value::Map(m) => {
+            out.push(b'{');
+            for (i, (k, e)) in m.iter().enumerate() {
+                separate(out, i, indent);
+                field(out, k, e, indent)?;
+            }
+            close(out, m.is_empty(), indent, b'}');
+        }
+        Value::Pair(p) => {
+            out.push(b'{');
+            separate(out, 0, indent);
+            field(out, "Key", &Value::Str(p.key.clone()), indent)?;
+            separate(out, 1, indent);
+            field(out, "Value", &p.value, indent)?;
+            close(out, false, indent, b'}');
+        }
+    }
+    Ok(())
+}
+
+fn rfc3339(t: Time) -> String {
+    time::format(t, "2006-01-02T15:04:05.999999999Z07:00")
+}
+
+fn line(out: &mut Vec<u8>, level: usize) {
+    out.push(b'\n');
+    out.resize(out.len() + level * 2, b' ');
+}
+
+fn separate(out: &mut Vec<u8>, i: usize, indent: Option<usize>) {
+    if i > 0 {
+        out.push(b',');
+    }
+    if let Some(n) = indent {
+        line(out, n + 1);
+    }
+}
+
+fn close(out: &mut Vec<u8>, empty: bool, indent: Option<usize>, with: u8) {
+    if let (Some(n), false) = (indent, empty) {
+        line(out, n);
+    }
+    out.push(with);
+}
+
+fn field(out: &mut Vec<u8>, key: &str, v: &Value, indent: Option<usize>) -> Result<(), String> {
+    write_text(out, key.as_bytes());
+    out.push(b':');
+    if indent.is_some() {
+        out.push(b' ');
+    }
+    write(out, v, indent.map(|n| n + 1))
+}
+
+fn write_float(out: &mut Vec<u8>, f: f64) -> Result<(), String> {
+    if !f.is_finite() {
+        return Err(["json: unsupported value: ", &float::fmt_float(f, b'g', None)].concat());
+    }
+    let small = f != 0.0 && f.abs() < 1e-6;
+    if !small && f.abs() < 1e21 {
+        out.extend_from_slice(float::fmt_float(f, b'f', None).as_bytes());
+        return Ok(());
+    }
+    // JSON's exponents have no leading zero.
+    let text = float::fmt_float(f, b'e', None);
+    out.extend_from_slice(text.replace("e-0", "e-").as_bytes());
+    Ok(())
+}
+
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    let mut at = 0;
+    while let Some((c, size)) = text.get(at..).and_then(fmt::decode) {
+        match c {
+            '"' | '\\' => {
+                out.push(b'\\');
+                out.push(c as u8);
+            }
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\x08' => out.extend_from_slice(b"\\b"),
+            '\x0c' => out.extend_from_slice(b"\\f"),
+            '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                out.extend_from_slice(b"\\u");
+                fmt::hex(out, u32::from(c), 4, false);
+            }
+            // A byte that is no UTF-8, as Go writes it.
+            char::REPLACEMENT_CHARACTER if size == 1 => out.extend_from_slice(b"\\ufffd"),
+            _ => out.extend_from_slice(text.get(at..at + size).unwrap_or(&[])),
+        }
+        at += size;
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(text: &str, indent: Option<usize>) -> String {
+        match parse(text) {
+            Ok(v) => {
+                let mut out = Vec::new();
+                match write(&mut out, &v, indent) {
+                    Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+                    Err(e) => e,
+                }
+            }
+            Err(e) => e,
+        }
+    }
+
+    #[test]
+    fn reads_and_writes_as_go_does() {
+        let cases: &[(&str, &str)] = &[
+            (r#" {"b":[1,2.50,true,null],"a":{}} "#, r#"{"a":{},"b":[1,2.5,true,null]}"#),
+            (r#""<a href='x'>&\u00e9\ud83d\ude00\ud800""#, "\"\\u003ca href='x'\\u003e\\u0026é😀\u{fffd}\""),
+            (r#""\b\f\n\/\"\u0001""#, r#""\b\f\n/\"\u0001""#),
+            ("[1e21,1e20,1e-7,0.000001,-0]", "[1e+21,100000000000000000000,1e-7,0.000001,-0]"),
+            ("", "unexpected end of JSON input"),
+            ("[1,", "unexpected end of JSON input"),
+            ("\"x", "unexpected end of JSON input"),
+            ("x", "invalid character 'x' looking for beginning of value"),
+            ("{x", "invalid character 'x' looking for beginning of object key string"),
+            (r#"{"a" 1}"#, "invalid character '1' after object key"),
+            (r#"{"a":1 2}"#, "invalid character '2' after object key:value pair"),
+            ("[1 2]", "invalid character '2' after array element"),
+            ("1 2", "invalid character '2' after top-level value"),
+            ("01", "invalid character '1' after top-level value"),
+            ("trux", "invalid character 'x' in literal true (expecting 'e')"),
+            ("\"\n\"", "invalid character '\\n' in string literal"),
+            ("[1,]", "invalid character ']' looking for beginning of value"),
+            ("-x", "invalid character 'x' in numeric literal"),
+        ];
+        for (text, want) in cases {
+            assert_eq!(&round(text, None), want, "{text}");
+        }
+        assert_eq!(round(r#"{"a":[1,{}],"b":[]}"#, Some(0)), "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}");
+        assert_eq!(round(&"[".repeat(100_000), None), "exceeded max depth");
+    }
+}

@@ -1,0 +1,95 @@
+//! Configuration formats into `Value`, and the one shape of an error in a text: file, line, column, the line itself
+//! and a caret. What a key means is decided elsewhere; nothing here reads a file.
+
+pub mod json;
+pub mod toml;
+
+use crate::error::Error;
+
+/// Most characters of a source line that an error shows.
+const SHOWN: usize = 120;
+
+/// A `Kind::Config` error at byte `offset` of `text`: `NAME:LINE:COL: message`, the source line with its number, and a
+/// caret under the column. Columns count characters from 1.
+pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
+    let (mut line, mut column, mut start) = (1usize, 0usize, 0usize);
+    for (at, c) in text.char_indices() {
+        if at >= offset {
+            break;
+        }
+        match c {
+            '\n' => (line, column, start) = (line.saturating_add(1), 0, at.saturating_add(1)),
+            '\u{feff}' if at == 0 => start = c.len_utf8(),
+            _ => column = column.saturating_add(1),
+        }
+    }
+    let line = line.to_string();
+    let mut out = String::from(name);
+    for part in [":", &line, ":", &column.saturating_add(1).to_string(), ": ", message, "\n ", &line, " | "] {
+        out.push_str(part);
+    }
+    if holds_secret(text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("")) {
+        out.push_str("(not shown: it may hold a secret)");
+        return Error::config(out);
+    }
+    // A long line is cut to what stands around the column.
+    let skip = if column < SHOWN { 0 } else { column.saturating_sub(SHOWN / 2) };
+    for (at, c) in text.get(start..).unwrap_or("").chars().enumerate() {
+        if matches!(c, '\n' | '\r') || at >= skip.saturating_add(SHOWN) {
+            break;
+        }
+        if at >= skip {
+            // A tab or another control character would move the caret (or the terminal).
+            out.push(if c.is_control() { ' ' } else { c });
+        }
+    }
+    out.push_str("\n ");
+    for _ in line.bytes() {
+        out.push(' ');
+    }
+    out.push_str(" | ");
+    for _ in skip..column {
+        out.push(' ');
+    }
+    out.push('^');
+    Error::config(out)
+}
+
+/// Whether a line of configuration sets something that no log may show.
+fn holds_secret(line: &str) -> bool {
+    let Some((key, _)) = line.split_once('=').filter(|_| !line.contains("{{")) else { return false };
+    let key = key.to_ascii_lowercase();
+    ["token", "password", "secret"].iter().any(|word| key.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_at_shows_line_and_column() {
+        let cases = [
+            ("a = 1\nb = = 2\n", 10, "f:2:5: m\n 2 | b = = 2\n   |     ^"),
+            ("a", 0, "f:1:1: m\n 1 | a\n   | ^"),
+            ("", 7, "f:1:1: m\n 1 | \n   | ^"),
+            ("x\r\n\tü = é!\r\n", 11, "f:2:7: m\n 2 |  ü = é!\n   |       ^"),
+            ("\u{feff}k", 3, "f:1:1: m\n 1 | k\n   | ^"),
+            ("ab\n", 3, "f:2:1: m\n 2 | \n   | ^"),
+            ("a = 1\ntoken = \"s3cr\n", 16, "f:2:11: m\n 2 | (not shown: it may hold a secret)"),
+        ];
+        for (text, offset, want) in cases {
+            assert_eq!(error_at("f", text, offset, "m").text, want, "{text:?} at {offset}");
+        }
+    }
+
+    #[test]
+    fn error_at_cuts_long_lines() {
+        let text = "x".repeat(500) + "!" + &"y".repeat(500);
+        let e = error_at("f", &text, 500, "m").text;
+        let lines: Vec<&str> = e.lines().collect();
+        let (source, caret) = (lines.get(1).unwrap_or(&""), lines.get(2).unwrap_or(&""));
+        assert!(source.len() < 140, "{e}");
+        assert!(source.contains('!'), "{e}");
+        assert_eq!(source.find('!'), caret.find('^'), "{e}");
+    }
+}

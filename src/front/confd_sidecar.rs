@@ -1,0 +1,118 @@
+//! confd-sidecar's way in: template resources and templates from CONFD_* variables, merged with the folder's own
+//! files where it has any; a program to run and to send HUP. Nothing is written to the folder.
+
+use std::path::{Path, PathBuf};
+
+use super::draft::assemble;
+use super::options::Options;
+use super::{World, confd, consul_address, consul_from_environment, consul_source, list, native, options};
+use crate::error::{Error, Result};
+use crate::plan::{Level, Plan, Secret};
+
+/// Whether a variable is one that confd-sidecar's users set.
+pub fn is_mine(name: &str) -> bool {
+    name.starts_with("CONFD_CONFDFILE") || name.starts_with("CONFD_TEMPLATE") || name == "CONFD_BACKEND"
+}
+
+/// The plan.
+///
+/// # Errors
+/// `Kind::Usage` without a program, `Kind::Config` for what the variables and files hold.
+pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
+    if options.program.is_empty() {
+        return Err(Error::usage(
+            "confd-sidecar: no program to run; usage: confd-sidecar [OPTIONS] PROGRAM [ARGS...], see pilotfish --help",
+        ));
+    }
+    let backend = world.var("CONFD_BACKEND").unwrap_or("consul");
+    if backend != "consul" {
+        let text = ["CONFD_BACKEND=", backend, ": this version has the backend consul only"];
+        return Err(Error::usage(text.concat()));
+    }
+    let mut consul = consul_from_environment(world)?;
+    if let Some(nodes) = world.var("CONFD_NODE") {
+        let scheme = world.var("CONFD_SCHEME").unwrap_or("http");
+        consul.addresses.clear();
+        for node in list(nodes) {
+            consul.addresses.push(consul_address(node, scheme)?);
+        }
+    }
+    if let Some(token) = world.var("CONFD_AUTH_TOKEN") {
+        consul.token = Secret::Text(token.to_string());
+    }
+    if let (Some(user), Some(password)) = (world.var("CONFD_USERNAME"), world.var("CONFD_PASSWORD")) {
+        consul.basic = Some((user.to_string(), password.to_string()));
+    }
+    native::consul_options(&mut consul, options)?;
+
+    let dir = PathBuf::from(world.var("CONFD_CONFDIR").unwrap_or("/etc/confd"));
+    let resources = named(world, "CONFD_CONFDFILE")?;
+    let templates = named(world, "CONFD_TEMPLATE")?;
+    let mut files: Vec<(String, String)> = Vec::new();
+    for path in (world.files)(&dir.join("conf.d")) {
+        let name = path.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
+        if name.ends_with(".toml") && !resources.iter().any(|(n, _)| *n == name) {
+            files.push((path.display().to_string(), world.text(&path, "the template resource")?));
+        }
+    }
+    files.extend(resources);
+    let text_of = |src: &str| match templates.iter().find(|(name, _)| name == src) {
+        Some((_, text)) => Ok(text.clone()),
+        None => world.text(&dir.join("templates").join(src.trim_start_matches('/')), "the template"),
+    };
+    let prefix = world.var("CONFD_PREFIX").unwrap_or("");
+    let mut drafts = Vec::new();
+    for (file, text) in &files {
+        drafts.push(confd::resource(file, text, prefix, world, &text_of)?);
+    }
+    let mut notes = Vec::new();
+    if drafts.is_empty() {
+        let text = ["no template resource in CONFD_CONFDFILE* nor in ", &dir.display().to_string(), "/conf.d"];
+        notes.push((Level::Warning, text.concat()));
+    }
+    let (watches, templates) = assemble(drafts);
+    let mut log = native::log(argv0, options)?;
+    if let (None, Some(level)) = (options.get("log-level"), world.var("CONFD_LOG_LEVEL")) {
+        let wrong = |want| Error::usage(["CONFD_LOG_LEVEL=", level, ": expected ", want].concat());
+        log.level = options::log_level(level).map_err(wrong)?;
+    }
+    let reload = match (options.get("reload").or(options.get("reload-signal")), world.var("CONFD_SIDECAR_RELOAD_SIGNAL")) {
+        (None, Some(how)) => Some(native::reload_how(how, "CONFD_SIDECAR_RELOAD_SIGNAL")?),
+        _ => None,
+    };
+    let mut plan = Plan {
+        sources: vec![consul_source(consul, options.is_set("allow-empty"))],
+        watches,
+        templates,
+        app: native::app(options, None)?,
+        pace: native::pace(options)?,
+        start_timeout: options.parsed("start-timeout", options::time)?,
+        once: false,
+        log,
+        notes,
+    };
+    if let (Some(app), Some(reload)) = (&mut plan.app, reload) {
+        app.reload = reload;
+    }
+    Ok(plan)
+}
+
+/// The named texts of `VARIABLE` and `VARIABLE_x`, in the variables' order: the first line is the name.
+fn named(world: &World, variable: &str) -> Result<Vec<(String, String)>> {
+    let mut mine: Vec<&(String, String)> = world
+        .vars
+        .iter()
+        .filter(|(n, _)| n.strip_prefix(variable).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
+        .collect();
+    mine.sort();
+    let mut all = Vec::new();
+    for (variable, value) in mine {
+        let (name, text) = value.split_once('\n').unwrap_or((value, ""));
+        let name = name.trim();
+        if name.is_empty() || Path::new(name).file_name().is_none() {
+            return Err(Error::config([variable, ": its first line must be a file name"].concat()));
+        }
+        all.push((name.to_string(), text.to_string()));
+    }
+    Ok(all)
+}

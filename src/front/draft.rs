@@ -1,0 +1,78 @@
+//! From "this template wants these keys" to the fewest queries: prefixes of one source that lie under one another
+//! share a watch. It knows no syntax of any door.
+
+use crate::plan::{Input, Template, Watch};
+
+/// A template, with the keys it wants.
+pub struct Draft {
+    /// Everything but its inputs.
+    pub template: Template,
+    /// Index into `Plan::sources`.
+    pub source: usize,
+    /// Prefixes, with a leading `/`.
+    pub wants: Vec<String>,
+    /// The part in front of keys that the template does not see: `/` for none.
+    pub hidden: String,
+}
+
+/// The watches that give all drafts their keys, and the templates wired to them.
+pub fn assemble(drafts: Vec<Draft>) -> (Vec<Watch>, Vec<Template>) {
+    let mut all: Vec<(usize, &str)> =
+        drafts.iter().flat_map(|d| d.wants.iter().map(|w| (d.source, w.as_str()))).collect();
+    all.sort_unstable();
+    let mut watches: Vec<Watch> = Vec::new();
+    for (source, prefix) in all {
+        // Sorted: whatever covers this prefix came before it, and nothing of another branch in between.
+        let covered = watches.last().is_some_and(|w| w.source == source && prefix.starts_with(&w.prefix));
+        if !covered {
+            watches.push(Watch { source, prefix: prefix.to_string() });
+        }
+    }
+    let mut templates = Vec::new();
+    for d in drafts {
+        let mut t = d.template;
+        let strip = if d.hidden == "/" { 0 } else { d.hidden.len() };
+        for prefix in d.wants {
+            let found = watches.iter().position(|w| w.source == d.source && prefix.starts_with(&w.prefix));
+            if let Some(watch) = found {
+                t.inputs.push(Input { watch, prefix, strip });
+            }
+        }
+        templates.push(t);
+    }
+    (watches, templates)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::dest::Dest;
+    use crate::template::Dialect;
+
+    fn draft(source: usize, wants: &[&str]) -> Draft {
+        let dest = Dest { path: "/d".into(), mode: None, uid: None, gid: None, make_dirs: false };
+        let template = Template {
+            name: String::new(),
+            text: String::new(),
+            dialect: Dialect::Go,
+            dest,
+            inputs: Vec::new(),
+            check: None,
+            reload: None,
+            group: 0,
+        };
+        Draft { template, source, wants: wants.iter().map(|w| (*w).to_string()).collect(), hidden: "/".into() }
+    }
+
+    #[test]
+    fn watches_are_shared_under_a_common_prefix() {
+        let drafts = vec![draft(0, &["/b", "/a/x"]), draft(0, &["/a", "/ab"]), draft(1, &["/a/x"])];
+        let (watches, templates) = assemble(drafts);
+        let got: Vec<(usize, &str)> = watches.iter().map(|w| (w.source, w.prefix.as_str())).collect();
+        assert_eq!(got, [(0, "/a"), (0, "/b"), (1, "/a/x")]);
+        let inputs: Vec<Vec<usize>> =
+            templates.iter().map(|t| t.inputs.iter().map(|i| i.watch).collect()).collect();
+        assert_eq!(inputs, [vec![1, 0], vec![0, 0], vec![2]]);
+    }
+}

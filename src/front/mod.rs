@@ -1,0 +1,198 @@
+//! The ways in: argv, environment and files become a `Plan`, or something to print. Pure but for the `World` passed
+//! in. The door is chosen by the name pilotfish is called by, by the first word, or by the environment.
+
+mod confd;
+mod confd_sidecar;
+mod draft;
+mod native;
+pub mod options;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::plan::{Consul, Plan, Secret, Source, SourceKind};
+use options::Options;
+
+/// What a door may look at.
+pub struct World<'a> {
+    /// The environment.
+    pub vars: &'a [(String, String)],
+    /// Reads a file.
+    pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
+    /// All files below a folder, sorted; nothing where there is no folder.
+    pub files: &'a dyn Fn(&Path) -> Vec<PathBuf>,
+}
+
+impl World<'_> {
+    /// An environment variable that is set and not empty.
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.vars.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str())
+    }
+
+    /// A file's text.
+    ///
+    /// # Errors
+    /// It cannot be read or is no UTF-8: `Kind::Config`, naming it and what it is for.
+    pub fn text(&self, path: &Path, what: &str) -> Result<String> {
+        let name = path.display().to_string();
+        let fail = |why: &str| Error::config(["cannot read ", what, " ", &name, ": ", why].concat());
+        let bytes = (self.read)(path).map_err(|e| fail(&crate::error::os_text(&e)))?;
+        String::from_utf8(bytes).map_err(|_| fail("it is no UTF-8 text"))
+    }
+}
+
+/// What the command line asks for.
+pub enum Invocation {
+    /// Run this plan.
+    Run(Box<Plan>),
+    /// Say that the plan is good, and end.
+    Check(Box<Plan>),
+    /// Print this and end with code 0.
+    Print(String),
+}
+
+/// Reads the command line (without the program's own name in `args`).
+///
+/// # Errors
+/// `Kind::Usage` for the command line, `Kind::Config` for everything it names; whole sentences.
+pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
+    let called = argv0.rsplit('/').next().unwrap_or(argv0);
+    let (door, args) = match (called, args.split_first()) {
+        ("confd-sidecar", _) => ("confd-sidecar", args),
+        (_, Some((first, rest))) if matches!(first.as_str(), "confd-sidecar" | "check" | "help") => {
+            (first.as_str(), rest.to_vec())
+        }
+        _ => ("", args),
+    };
+    if door == "help" {
+        return Ok(Invocation::Print(options::help()));
+    }
+    let options = Options::read(args, world)?;
+    if options.is_set("help") {
+        return Ok(Invocation::Print(options::help()));
+    }
+    if options.is_set("version") {
+        return Ok(Invocation::Print(concat!("pilotfish ", env!("CARGO_PKG_VERSION"), "\n").to_string()));
+    }
+    // confd-sidecar's users may set nothing but its variables and put pilotfish in its place.
+    let has_confd = world.vars.iter().any(|(n, _)| confd_sidecar::is_mine(n));
+    let has_native = ["config", "source", "template"].iter().any(|o| options.is_set(o));
+    let plan = if door == "confd-sidecar" || (has_confd && !has_native) {
+        confd_sidecar::plan(argv0, &options, world)?
+    } else {
+        native::plan(argv0, &options, world)?
+    };
+    let plan = Box::new(plan);
+    Ok(if door == "check" { Invocation::Check(plan) } else { Invocation::Run(plan) })
+}
+
+/// What stands in each address list: `a,b` or `a b`.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ', '\n']).map(str::trim).filter(|s| !s.is_empty())
+}
+
+/// Consul's own variables, for everything the configuration does not say: address, token, namespace.
+fn consul_from_environment(world: &World) -> Result<Consul> {
+    let mut c = Consul { wait: 60_000, ..Consul::default() };
+    let address = world.var("CONSUL_HTTP_ADDR").unwrap_or("127.0.0.1:8500");
+    let scheme = if world.var("CONSUL_HTTP_SSL").is_some_and(|v| v == "true" || v == "1") { "https" } else { "http" };
+    for a in list(address) {
+        c.addresses.push(consul_address(a, scheme)?);
+    }
+    if let Some(t) = world.var("CONSUL_HTTP_TOKEN") {
+        c.token = Secret::Text(t.to_string());
+    } else if let Some(f) = world.var("CONSUL_HTTP_TOKEN_FILE") {
+        c.token = Secret::File(PathBuf::from(f));
+    }
+    if let Some((user, password)) = world.var("CONSUL_HTTP_AUTH").and_then(|a| a.split_once(':')) {
+        c.basic = Some((user.to_string(), password.to_string()));
+    }
+    c.namespace = world.var("CONSUL_NAMESPACE").unwrap_or("").to_string();
+    Ok(c)
+}
+
+/// `host:port`, `http://host:port` or `unix:///path`, as Consul's own programs take it.
+fn consul_address(text: &str, scheme: &str) -> Result<String> {
+    if text.starts_with("unix://") {
+        return Ok(text.to_string());
+    }
+    let (scheme, rest) = text.split_once("://").unwrap_or((scheme, text));
+    let rest = rest.trim_end_matches('/');
+    match scheme {
+        "http" | "tcp" if !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) => {
+            let bare = rest.rsplit(']').next().unwrap_or(rest);
+            let port = if bare.contains(':') { "" } else { ":8500" };
+            Ok(["http://", rest, port].concat())
+        }
+        "https" => {
+            let what = "cannot use Consul at ";
+            Err(Error::config([what, text, ": this version speaks no TLS; use http:// or unix://"].concat()))
+        }
+        _ => Err(Error::config(
+            ["cannot use Consul at ", text, ": expected host:port, http://host:port or unix:///path"].concat(),
+        )),
+    }
+}
+
+/// A Consul source with its name for messages.
+fn consul_source(consul: Consul, allow_empty: bool) -> Source {
+    let name = ["Consul at ", &consul.addresses.join(", ")].concat();
+    Source { name, kind: SourceKind::Consul(consul), allow_empty }
+}
+
+/// Joins as Go's path.Join does, with a leading `/`: no empty parts, `.` and `..` resolved, no `/` at the end.
+fn join(prefix: &str, key: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in prefix.split('/').chain(key.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            p => parts.push(p),
+        }
+    }
+    ["/", &parts.join("/")].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn joins_like_go() {
+        for (p, k, want) in [
+            ("", "/a", "/a"),
+            ("/", "a", "/a"),
+            ("/p/", "/a/b/", "/p/a/b"),
+            ("p", "", "/p"),
+            ("", "", "/"),
+            ("/p", "../q", "/q"),
+            ("/", "/", "/"),
+        ] {
+            assert_eq!(join(p, k), want, "{p} {k}");
+        }
+    }
+
+    #[test]
+    fn consul_addresses() {
+        for (text, want) in [
+            ("localhost:8500", Some("http://localhost:8500")),
+            ("localhost", Some("http://localhost:8500")),
+            ("http://h:1/", Some("http://h:1")),
+            ("[::1]:8500", Some("http://[::1]:8500")),
+            ("[::1]", Some("http://[::1]:8500")),
+            ("unix:///run/consul.sock", Some("unix:///run/consul.sock")),
+            ("https://h:1", None),
+            ("ftp://h", None),
+            ("http://", None),
+            ("h:1/path", None),
+            ("http://user:pw@h:1", None),
+        ] {
+            assert_eq!(consul_address(text, "http").ok().as_deref(), want, "{text}");
+        }
+        assert!(consul_address("h:1", "https").is_err());
+    }
+}

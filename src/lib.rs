@@ -1,0 +1,20 @@
+//! pilotfish keeps an app's config files in step with Consul, folders of keys and the environment, checks and
+//! swaps them atomically, and starts, reloads and stops the app as PID 1. The program is `main.rs`; this library
+//! is its rooms, so that tests, benchmarks and fuzz targets can enter them one by one.
+
+pub mod backoff;
+pub mod base64;
+pub mod dest;
+pub mod driver;
+pub mod error;
+pub mod formats;
+pub mod front;
+pub mod log;
+pub mod md5;
+pub mod plan;
+pub mod source;
+pub mod state;
+pub mod store;
+pub mod sys;
+pub mod template;
+pub mod value;

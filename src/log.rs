@@ -1,0 +1,183 @@
+//! Log lines: one write(2) to standard error each, in the shape people know from confd and confd-sidecar, as
+//! key=value text, or as JSON. A closed or full log pipe never stops anything. It decides no wording.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::plan::{Level, Log, LogFormat};
+use crate::state::Voice;
+
+/// Writes log lines.
+pub struct Logger {
+    log: Log,
+    host: String,
+    pid: String,
+}
+
+impl Logger {
+    /// For this process.
+    pub fn new(log: Log) -> Logger {
+        Logger { log, host: crate::sys::host::name(), pid: std::process::id().to_string() }
+    }
+
+    /// Writes one line, if its level is wanted.
+    pub fn line(&self, level: Level, voice: Voice, text: &str) {
+        if level < self.log.level {
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let line = self.shape(now, level, voice, text);
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    fn shape(&self, now: u64, level: Level, voice: Voice, text: &str) -> String {
+        let mut l = String::with_capacity(text.len() + 64);
+        match (self.log.format, voice) {
+            (LogFormat::Default, Voice::Supervisor) => {
+                push_time(&mut l, now, "/ ", "");
+                l.push_str(" supervisor[");
+                l.push_str(&self.pid);
+                l.push_str("]: ");
+                push_one_line(&mut l, text);
+            }
+            (LogFormat::Default, Voice::Confd) => {
+                push_time(&mut l, now, "-T", "Z");
+                for part in [" ", &self.host, " ", &self.log.program, "[", &self.pid, "]: ", level.name(), " "] {
+                    l.push_str(part);
+                }
+                push_one_line(&mut l, text);
+            }
+            (LogFormat::Text, _) => {
+                l.push_str("time=");
+                push_time(&mut l, now, "-T", "Z");
+                l.push_str(" level=");
+                l.push_str(&level.name().to_ascii_lowercase());
+                l.push_str(" msg=");
+                push_quoted(&mut l, text);
+            }
+            (LogFormat::Json, _) => {
+                l.push_str("{\"time\":\"");
+                push_time(&mut l, now, "-T", "Z");
+                l.push_str("\",\"level\":\"");
+                l.push_str(&level.name().to_ascii_lowercase());
+                l.push_str("\",\"msg\":");
+                push_quoted(&mut l, text);
+                l.push('}');
+            }
+        }
+        l.push('\n');
+        l
+    }
+}
+
+/// `2017/03/10 14:23:46` or `2017-03-10T14:23:46Z`, in UTC: `marks` are the separator of the date and the one
+/// between date and time.
+fn push_time(out: &mut String, unix: u64, marks: &str, end: &str) {
+    let (date_mark, time_mark) = marks.split_at_checked(1).unwrap_or(("-", "T"));
+    let (year, month, day) = date(unix / 86_400);
+    let s = unix % 86_400;
+    push_number(out, year, 4);
+    for (mark, n) in
+        [(date_mark, month), (date_mark, day), (time_mark, s / 3600), (":", s / 60 % 60), (":", s % 60)]
+    {
+        out.push_str(mark);
+        push_number(out, n, 2);
+    }
+    out.push_str(end);
+}
+
+fn push_number(out: &mut String, n: u64, width: usize) {
+    let digits = n.to_string();
+    for _ in digits.len()..width {
+        out.push('0');
+    }
+    out.push_str(&digits);
+}
+
+/// Year, month and day of a day counted from 1970-01-01 (the Gregorian calendar's 400-year cycle of 146,097 days,
+/// with years that begin in March, so that the leap day is their last).
+fn date(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// A log line is one line: the further lines of a message (the source line an error shows) are set in.
+fn push_one_line(out: &mut String, text: &str) {
+    for (i, line) in text.trim_end().split('\n').enumerate() {
+        if i > 0 {
+            out.push_str("\n    ");
+        }
+        out.push_str(line);
+    }
+}
+
+/// In double quotes, escaped as JSON wants it.
+fn push_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.trim_end().chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if u32::from(c) < 32 => {
+                out.push_str("\\u00");
+                for four in [u32::from(c) >> 4, u32::from(c) & 15] {
+                    out.push(char::from_digit(four, 16).unwrap_or('0'));
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        let logger = |format| Logger {
+            log: Log { format, level: Level::Info, program: "/bin/confd".to_string() },
+            host: "h".to_string(),
+            pid: "12".to_string(),
+        };
+        let at = 1_489_155_826; // 2017-03-10 14:23:46 UTC
+        let text = "a \"b\"\n  ^";
+        for (format, voice, want) in [
+            (LogFormat::Default, Voice::Supervisor, "2017/03/10 14:23:46 supervisor[12]: a \"b\"\n      ^\n"),
+            (LogFormat::Default, Voice::Confd, "2017-03-10T14:23:46Z h /bin/confd[12]: INFO a \"b\"\n      ^\n"),
+            (LogFormat::Text, Voice::Confd, "time=2017-03-10T14:23:46Z level=info msg=\"a \\\"b\\\"\\n  ^\"\n"),
+            (
+                LogFormat::Json,
+                Voice::Confd,
+                "{\"time\":\"2017-03-10T14:23:46Z\",\"level\":\"info\",\"msg\":\"a \\\"b\\\"\\n  ^\"}\n",
+            ),
+        ] {
+            assert_eq!(logger(format).shape(at, Level::Info, voice, text), want);
+        }
+    }
+
+    #[test]
+    fn dates() {
+        for (unix, want) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            let mut text = String::new();
+            push_time(&mut text, unix, "-T", "Z");
+            assert_eq!(text, want);
+        }
+    }
+}

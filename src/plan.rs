@@ -1,0 +1,334 @@
+//! The one model every front door ends in: what to watch, what to render, what to run. Fully validated; nothing
+//! behind it asks again where a setting came from. Times are milliseconds.
+
+use std::path::PathBuf;
+
+use crate::dest::Dest;
+use crate::template::Dialect;
+
+/// Milliseconds, as a span or on the loop's monotonic clock.
+pub type Millis = u64;
+
+/// Everything pilotfish is asked to do.
+pub struct Plan {
+    /// Where keys come from.
+    pub sources: Vec<Source>,
+    /// The distinct queries: no two of one source overlap.
+    pub watches: Vec<Watch>,
+    /// The files to keep in step.
+    pub templates: Vec<Template>,
+    /// The app to supervise; without one pilotfish only keeps files in step.
+    pub app: Option<App>,
+    /// How changes are gathered.
+    pub pace: Pace,
+    /// Give up when the first render is not done after this long (`None`: never).
+    pub start_timeout: Option<Millis>,
+    /// Render everything once, then end.
+    pub once: bool,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What is worth saying at the start.
+    pub notes: Vec<(Level, String)>,
+}
+
+/// One place keys come from.
+pub struct Source {
+    /// As the user named it, without secrets; stands in messages.
+    pub name: String,
+    /// How to get at it.
+    pub kind: SourceKind,
+    /// A prefix that held keys and is empty now may really be empty; otherwise the last good keys are kept.
+    pub allow_empty: bool,
+}
+
+/// The protocols.
+#[derive(Clone)]
+pub enum SourceKind {
+    /// Consul's key-value store.
+    Consul(Consul),
+    /// A folder whose files are keys.
+    Dir(PathBuf),
+    /// The environment pilotfish was started with: `/a/b` is `A_B`.
+    Env,
+}
+
+/// How to reach Consul.
+#[derive(Clone, Default)]
+pub struct Consul {
+    /// `http://host:port` or `unix:///path`, tried in turn.
+    pub addresses: Vec<String>,
+    /// Where the token is.
+    pub token: Secret,
+    /// User and password of HTTP basic authentication.
+    pub basic: Option<(String, String)>,
+    /// `?dc=`; empty: the agent's own.
+    pub datacenter: String,
+    /// `X-Consul-Namespace`; empty: the token's default.
+    pub namespace: String,
+    /// Answers of any server may be used up to this age; `None`: only the leader's.
+    pub max_stale: Option<Millis>,
+    /// The longest a blocking query waits on the server.
+    pub wait: Millis,
+}
+
+/// A secret and where it comes from. A file is read again for each request, so it can rotate.
+#[derive(Clone, Default)]
+pub enum Secret {
+    /// There is none.
+    #[default]
+    None,
+    /// Given as it is.
+    Text(String),
+    /// In this file, white space at its ends not counted.
+    File(PathBuf),
+}
+
+/// One query to keep open.
+pub struct Watch {
+    /// Index into `Plan::sources`.
+    pub source: usize,
+    /// Every key that starts with this, with its leading `/`; `/` is everything.
+    pub prefix: String,
+}
+
+/// A part of a watch, as one template sees it.
+pub struct Input {
+    /// Index into `Plan::watches`.
+    pub watch: usize,
+    /// The keys that start with this ...
+    pub prefix: String,
+    /// ... and the bytes in front that the template does not see.
+    pub strip: usize,
+}
+
+/// One file to keep in step.
+pub struct Template {
+    /// The template's own name, for errors.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// Its language.
+    pub dialect: Dialect,
+    /// What it is rendered to.
+    pub dest: Dest,
+    /// What it sees.
+    pub inputs: Vec<Input>,
+    /// Must succeed before the new content is put in place; sees it as `{src}`.
+    pub check: Option<Command>,
+    /// Run after the new content is in place, beside the app's own reload.
+    pub reload: Option<Command>,
+    /// Templates of one group are applied all or none.
+    pub group: usize,
+}
+
+/// A command that ends by itself.
+#[derive(Clone)]
+pub struct Command {
+    /// Program and arguments; `{src}` and `{dest}` stand for the file's paths.
+    pub argv: Vec<String>,
+    /// The one word is a line for `/bin/sh -c`; where there is no shell it is split into words and run directly.
+    pub is_line: bool,
+    /// Its process group is killed after this long.
+    pub timeout: Millis,
+}
+
+impl Command {
+    /// What is run. A line goes to the shell where there is one; elsewhere it is split as a shell would split it,
+    /// quotes and backslashes included, and nothing else of the shell's language is understood.
+    pub fn words(&self, has_shell: bool) -> Vec<String> {
+        let line = match (self.is_line, self.argv.first()) {
+            (true, Some(line)) => line,
+            _ => return self.argv.clone(),
+        };
+        if has_shell {
+            return vec!["/bin/sh".to_string(), "-c".to_string(), line.clone()];
+        }
+        let mut words = Vec::new();
+        let mut word: Option<String> = None;
+        let mut quote = None;
+        let mut chars = line.chars();
+        while let Some(c) = chars.next() {
+            match (quote, c) {
+                (Some(q), c) if c == q => quote = None,
+                (None, '"' | '\'') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (None | Some('"'), '\\') => word.get_or_insert_default().extend(chars.next()),
+                (None, c) if c.is_whitespace() => words.extend(word.take()),
+                (_, c) => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+}
+
+/// The app.
+pub struct App {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// How it learns of new files.
+    pub reload: Reload,
+    /// What asks it to stop.
+    pub stop_signal: i32,
+    /// From that signal until its whole group is killed.
+    pub stop_timeout: Millis,
+    /// Whether it is started again when it ends by itself.
+    pub restart: Restart,
+    /// Variables it must not see (pilotfish's own settings that hold secrets).
+    pub env_remove: Vec<String>,
+}
+
+/// How the app learns of new files.
+pub enum Reload {
+    /// Not at all: it watches its files itself.
+    None,
+    /// By this signal.
+    Signal(i32),
+    /// By being stopped and started.
+    Restart,
+    /// By a command.
+    Command(Command),
+}
+
+/// Whether the app is started again when it ends by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// No: pilotfish ends with the app's code.
+    Never,
+    /// After a signal or a code other than 0.
+    OnFailure,
+    /// Always.
+    Always,
+}
+
+/// How changes are gathered.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    /// Two applies are at least this far apart.
+    pub gap: Millis,
+    /// Wait until nothing changed for this long ...
+    pub quiet: Millis,
+    /// ... but not longer than this after the first change.
+    pub max: Millis,
+    /// Delay an app's reload by a random time up to this.
+    pub splay: Millis,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { gap: 100, quiet: 0, max: 0, splay: 0 }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone)]
+pub struct Log {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// The least important lines that are written.
+    pub level: Level,
+    /// What stands where confd prints its program's name.
+    pub program: String,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As confd-sidecar's users know it.
+    Default,
+    /// `time=... level=... msg="..."`.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How important a line is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Each step.
+    Debug,
+    /// What happens.
+    Info,
+    /// What goes wrong and is being dealt with.
+    Warning,
+    /// What goes wrong and needs somebody.
+    Error,
+}
+
+impl Level {
+    /// The word confd prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Warning => "WARNING",
+            Level::Error => "ERROR",
+        }
+    }
+}
+
+/// Reads `250ms`, `10s`, `5m`, `1h`, or a bare number of seconds (`1.5` too).
+pub fn parse_duration(text: &str) -> Option<Millis> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..)?;
+    let scale: u64 = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() || !whole.bytes().chain(part.bytes()).all(|b| b.is_ascii_digit()) || part.len() > 3 {
+        return None;
+    }
+    let mut thousandths = 0;
+    for i in 0..3 {
+        thousandths = thousandths * 10 + u64::from(part.as_bytes().get(i).map_or(0, |b| b - b'0'));
+    }
+    whole.parse::<u64>().ok()?.checked_mul(scale)?.checked_add(thousandths * scale / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_become_words() {
+        let words = |line: &str, shell| Command { argv: vec![line.into()], is_line: true, timeout: 0 }.words(shell);
+        assert_eq!(words("a b", true), ["/bin/sh", "-c", "a b"]);
+        for (line, want) in [
+            ("nginx -t  -c {src}", &["nginx", "-t", "-c", "{src}"][..]),
+            ("a 'b c' \"d \\\" e\" f\\ g", &["a", "b c", "d \" e", "f g"]),
+            ("a '' b", &["a", "", "b"]),
+            ("  ", &[]),
+        ] {
+            assert_eq!(words(line, false), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, want) in [
+            ("250ms", Some(250)),
+            ("10s", Some(10_000)),
+            ("2", Some(2_000)),
+            ("1.5s", Some(1_500)),
+            ("0.25", Some(250)),
+            ("5m", Some(300_000)),
+            ("1h", Some(3_600_000)),
+            ("0", Some(0)),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("1d", None),
+            ("1.2345s", None),
+            ("99999999999999999999s", None),
+            ("9999999999999999999s", None),
+        ] {
+            assert_eq!(parse_duration(text), want, "{text}");
+        }
+    }
+}

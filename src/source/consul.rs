@@ -1,0 +1,329 @@
+//! Consul's key-value store by blocking queries. Pure: the request's path, the decoded answer, the next index and
+//! the pace of requests. Beside it, the loop that asks. The rules for the index are those of Consul's
+//! documentation of blocking queries (a lower index means start again; an index below 1 is no index).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::News;
+use super::http::{Reply, Server};
+use crate::backoff::{Backoff, Random};
+use crate::base64;
+use crate::plan::{Consul, Millis, Secret};
+use crate::store::{Entry, Snapshot};
+
+/// Most bytes a value may have.
+const MAX_VALUE: usize = 16 << 20;
+/// Most keys under one prefix.
+const MAX_KEYS: usize = 1_000_000;
+/// Two requests begin at least this far apart, so that a prefix that changes all the time costs ten a second.
+const GAP: Millis = 100;
+/// The same while answers come at once and bring nothing new: an absent prefix wakes on any write of the
+/// cluster, and an index of 0 never blocks.
+const WIDEST_GAP: Millis = 1_000;
+/// What a server may take beyond the wait it was asked for: wait/16 of its own jitter, and its RPC time-out.
+const GRACE: Millis = 10_000;
+
+/// The path and query of one request.
+fn path(c: &Consul, prefix: &str, index: u64, wait: Millis) -> String {
+    let mut p = String::from("/v1/kv/");
+    encode_into(&mut p, prefix.trim_start_matches('/'), true);
+    p.push_str("?recurse");
+    if index > 0 {
+        p.push_str("&index=");
+        p.push_str(&index.to_string());
+        p.push_str("&wait=");
+        p.push_str(&wait.to_string());
+        p.push_str("ms");
+    }
+    if !c.datacenter.is_empty() {
+        p.push_str("&dc=");
+        encode_into(&mut p, &c.datacenter, false);
+    }
+    if c.max_stale.is_some() {
+        p.push_str("&stale");
+    }
+    p
+}
+
+fn encode_into(out: &mut String, text: &str, slash: bool) {
+    for b in text.bytes() {
+        match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
+            b'/' if slash => out.push('/'),
+            _ => {
+                out.push('%');
+                for four in [b >> 4, b & 15] {
+                    out.push(char::from(if four < 10 { b'0' + four } else { b'A' + four - 10 }));
+                }
+            }
+        }
+    }
+}
+
+/// The index to ask with next, after an answer that carried `got`.
+fn next_index(asked: u64, got: Option<u64>) -> u64 {
+    let got = got.unwrap_or(0).max(1);
+    if got < asked { 0 } else { got }
+}
+
+/// Keeps requests apart: `GAP` from begin to begin, wider while early answers bring nothing new.
+struct Pace {
+    gap: Millis,
+}
+
+impl Pace {
+    /// How long to wait before the next request, after one that took `took` and was (not) `early` or `new`.
+    fn after(&mut self, took: Millis, is_early: bool, is_new: bool) -> Millis {
+        self.gap = if is_early && !is_new { (self.gap * 2).min(WIDEST_GAP) } else { GAP };
+        self.gap.saturating_sub(took)
+    }
+}
+
+/// Reads an answer's body: the keys with a `/` in front, sorted.
+///
+/// # Errors
+/// Not the JSON of a list of keys, a value that is no base64, or a limit passed: names the key where it can.
+pub fn decode(body: &[u8]) -> Result<Snapshot, String> {
+    let mut entries = Vec::new();
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = Items(&mut entries).deserialize(&mut json).and_then(|()| json.end());
+    read.map_err(|e| ["the answer is no list of keys: ", &e.to_string()].concat())?;
+    Ok(Snapshot::new(entries))
+}
+
+struct Items<'a>(&'a mut Vec<Entry>);
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Item(self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+struct Item<'a>(&'a mut Vec<Entry>);
+
+impl<'de> DeserializeSeed<'de> for Item<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let (mut key, mut value) = (String::new(), None::<String>);
+        while let Some(field) = map.next_key::<String>()? {
+            match field.as_str() {
+                "Key" => key = map.next_value()?,
+                "Value" => value = map.next_value()?, // null for a key without a value
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        let custom = |what: &str| serde::de::Error::custom(["key ", &key, what].concat());
+        let data = base64::decode(value.as_deref().unwrap_or("")).ok_or_else(|| custom(": its value is no base64"))?;
+        if data.len() > MAX_VALUE {
+            return Err(custom(": its value is larger than 16 MiB"));
+        }
+        if self.0.len() >= MAX_KEYS {
+            return Err(custom(": more than 1000000 keys"));
+        }
+        let mut name = String::with_capacity(key.len() + 1);
+        name.push('/');
+        name.push_str(&key);
+        self.0.push((Arc::from(name), Arc::from(data)));
+        Ok(())
+    }
+}
+
+/// What one request came to.
+struct Answer {
+    index: Option<u64>,
+    snapshot: Snapshot,
+}
+
+fn read(c: &Consul, reply: &Reply) -> Result<Answer, String> {
+    let index = reply.header("x-consul-index").and_then(|v| v.parse().ok());
+    match reply.status {
+        200 => {}
+        404 => return Ok(Answer { index, snapshot: Snapshot::default() }), // no key under this prefix
+        status => {
+            let body = String::from_utf8_lossy(&reply.body);
+            let words: String = body.trim().chars().filter(|c| !c.is_control()).take(200).collect();
+            let hint = if status == 403 { " (is the token right, and may it read this prefix?)" } else { "" };
+            return Err([&status.to_string(), " ", &words, hint].concat());
+        }
+    }
+    if let Some(most) = c.max_stale {
+        let age = reply.header("x-consul-lastcontact").and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        if age > most {
+            return Err(["the answer is ", &age.to_string(), " ms old, more than max_stale allows"].concat());
+        }
+    }
+    Ok(Answer { index, snapshot: decode(&reply.body)? })
+}
+
+fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
+    let mut all = Vec::new();
+    let token = match &c.token {
+        Secret::None => String::new(),
+        Secret::Text(t) => t.clone(),
+        Secret::File(path) => match std::fs::read_to_string(path) {
+            Ok(t) => t.trim().to_string(),
+            Err(e) => {
+                let path = path.display().to_string();
+                return Err(["cannot read the token file ", &path, ": ", &crate::error::os_text(&e)].concat());
+            }
+        },
+    };
+    if !token.is_empty() {
+        all.push(("x-consul-token", token));
+    }
+    if let Some((user, password)) = &c.basic {
+        let both = [user, ":", password].concat();
+        all.push(("authorization", ["Basic ", &base64::encode(both.as_bytes())].concat()));
+    }
+    if !c.namespace.is_empty() {
+        all.push(("x-consul-namespace", c.namespace.clone()));
+    }
+    Ok(all)
+}
+
+/// Watches a prefix for ever.
+pub fn watch(c: &Consul, prefix: &str, say: &dyn Fn(News)) {
+    let servers: Vec<Server> = c.addresses.iter().map(|a| Server::new(a)).collect();
+    let mut random = Random::new(crate::sys::host::random());
+    let mut backoff = Backoff::default();
+    let mut pace = Pace { gap: GAP };
+    let (mut at, mut tried) = (0, 0);
+    let mut index = 0;
+    let mut last: Option<Arc<Snapshot>> = None;
+    loop {
+        let Some(server) = servers.get(at) else { return };
+        let wait = c.wait.saturating_sub(random.below(c.wait / 16 + 1));
+        let begin = Instant::now();
+        let limit = if index > 0 { wait + wait / 16 + GRACE } else { GRACE };
+        let reply = headers(c).and_then(|h| server.get(&path(c, prefix, index, wait), &h, limit));
+        match reply.and_then(|reply| read(c, &reply)) {
+            Ok(answer) => {
+                let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let is_new = last.as_ref().is_none_or(|l| !l.same(&answer.snapshot));
+                // A long poll that was answered before its time brings news, or wakes without need.
+                let pause = pace.after(took, index == 0 || took < wait, is_new);
+                index = next_index(index, answer.index);
+                tried = 0;
+                if is_new {
+                    let snapshot = Arc::new(answer.snapshot);
+                    last = Some(snapshot.clone());
+                    say(News::Data(snapshot));
+                } else if backoff.is_failing() {
+                    say(News::Recovered);
+                }
+                backoff.succeeded();
+                sleep(pause);
+            }
+            Err(why) => {
+                // The other addresses are tried at once, then there is a pause: one round, one failure.
+                let name = &server.name;
+                let text = ["cannot read ", prefix, " from Consul at ", name, ": ", &why].concat();
+                index = 0; // the next answer must come at once, to say that all is well again
+                at = (at + 1) % servers.len();
+                tried += 1;
+                if tried >= servers.len() {
+                    tried = 0;
+                    let pause = backoff.failed(&mut random);
+                    say(News::Trouble(text, pause));
+                    sleep(pause);
+                }
+            }
+        }
+    }
+}
+
+fn sleep(ms: Millis) {
+    if ms > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn request_paths() {
+        let mut c = Consul::default();
+        assert_eq!(path(&c, "/", 0, 60_000), "/v1/kv/?recurse");
+        assert_eq!(path(&c, "/a/b c", 7, 60_000), "/v1/kv/a/b%20c?recurse&index=7&wait=60000ms");
+        c.datacenter = "dc/1".to_string();
+        c.max_stale = Some(5);
+        assert_eq!(path(&c, "/é", 0, 1), "/v1/kv/%C3%A9?recurse&dc=dc%2F1&stale");
+    }
+
+    #[test]
+    fn index_rules() {
+        // (asked with, header) -> next
+        for (asked, got, want) in [
+            (0, Some(12), 12),
+            (12, Some(13), 13),
+            (12, Some(12), 12),
+            (12, Some(5), 0), // restored: start again
+            (12, Some(0), 0),
+            (12, None, 0),
+            (0, Some(0), 1), // never 0 twice: that would not block
+            (0, None, 1),
+            (1, Some(1), 1),
+        ] {
+            assert_eq!(next_index(asked, got), want, "asked {asked}, got {got:?}");
+        }
+    }
+
+    #[test]
+    fn pace_bounds_requests() {
+        let mut p = Pace { gap: GAP };
+        assert_eq!(p.after(60_000, false, false), 0, "a full wait");
+        assert_eq!(p.after(5_000, true, true), 0, "news after 5 s: ask again at once");
+        assert_eq!(p.after(3, true, true), 97, "news on news: ten a second");
+        let waits: Vec<Millis> = (0..5).map(|_| p.after(0, true, false)).collect();
+        assert_eq!(waits, [200, 400, 800, 1000, 1000], "woken for nothing");
+        assert_eq!(p.after(0, true, true), 100, "news resets");
+    }
+
+    #[test]
+    fn answers_decode() {
+        let body = br#"[{"LockIndex":0,"Key":"app/b","Flags":0,"Value":"djE=","CreateIndex":11,"ModifyIndex":11},
+                        {"Key":"app/a","Value":null},{"Key":"app/\u00e9","Value":""}]"#;
+        let s = decode(body).unwrap();
+        let all: Vec<(&str, &[u8])> = s.entries().iter().map(|(k, v)| (&**k, &**v)).collect();
+        assert_eq!(all, [("/app/a", &b""[..]), ("/app/b", b"v1"), ("/app/é", b"")]);
+        for (bad, want) in [
+            (&br#"[{"Key":"k","Value":"!"}]"#[..], "key k: its value is no base64"),
+            (br#"{"a":1}"#, "no list of keys"),
+            (br#"[{"Key":"k","#, "no list of keys"),
+            (br#"[] x"#, "no list of keys"),
+            (b"", "no list of keys"),
+        ] {
+            let text = decode(bad).err().unwrap();
+            assert!(text.contains(want), "{text}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! HTTP for the sources: an agent over TCP or a unix socket with every time-out set, no proxy, no redirects (a
+//! token must not travel), answers bounded. It knows no protocol above HTTP.
+
+use std::fmt;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
+};
+use ureq::{Agent, Error};
+
+use crate::plan::Millis;
+
+/// Most bytes an answer's body may have.
+pub const MAX_BODY: u64 = 64 << 20;
+/// Longest time a connection may take to be made, in milliseconds.
+const CONNECT: Millis = 5_000;
+/// Longest time between two parts of a body, and for all of it, in milliseconds.
+const BODY: Millis = 60_000;
+
+/// One server.
+pub struct Server {
+    agent: Agent,
+    /// What stands in front of each path: `http://host:port`.
+    base: String,
+    /// As people know it: the address, or the socket's path.
+    pub name: String,
+}
+
+/// A whole answer.
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    headers: ureq::http::HeaderMap,
+    /// The body, at most `MAX_BODY` bytes.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Server {
+    /// `address` is `http://host:port` or `unix:///path`.
+    pub fn new(address: &str) -> Server {
+        let unix = address.strip_prefix("unix://");
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("pilotfish/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(Duration::from_millis(CONNECT)))
+            .timeout_recv_body(Some(Duration::from_millis(BODY)))
+            .input_buffer_size(16 << 10) // ureq's 128 KiB would be 0.3-0.6 MB for each thread
+            .output_buffer_size(16 << 10)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(Duration::from_secs(120))
+            .build();
+        let wires = Wires { unix: unix.map(PathBuf::from) };
+        let base = if unix.is_some() { "http://localhost".to_string() } else { address.to_string() };
+        Server { agent: Agent::with_parts(config, wires, Names), base, name: address.to_string() }
+    }
+
+    /// GET of `path` (which begins with `/`); the answer's head must come within `wait` milliseconds.
+    ///
+    /// # Errors
+    /// Why there is no whole answer, in words; any status is an answer.
+    pub fn get(&self, path: &str, headers: &[(&str, String)], wait: Millis) -> Result<Reply, String> {
+        let mut request = self.agent.get([&self.base, path].concat());
+        for (name, value) in headers {
+            request = request.header(*name, value.as_str());
+        }
+        let request = request.config().timeout_recv_response(Some(Duration::from_millis(wait))).build();
+        let response = request.call().map_err(|e| why(&e))?;
+        let (head, mut body) = response.into_parts();
+        let body = body.with_config().limit(MAX_BODY).read_to_vec().map_err(|e| why(&e))?;
+        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+    }
+}
+
+/// ureq's errors in plain words.
+fn why(e: &Error) -> String {
+    match e {
+        Error::Io(e) if e.kind() == ErrorKind::UnexpectedEof => "the connection was cut".to_string(),
+        Error::Io(e) => crate::error::os_text(e),
+        Error::Timeout(ureq::Timeout::Connect) => "no connection within 5 s".to_string(),
+        Error::Timeout(_) => "no answer in time".to_string(),
+        Error::HostNotFound => "the host name does not resolve".to_string(),
+        Error::BodyExceedsLimit(_) => "the answer is larger than 64 MiB".to_string(),
+        Error::BadUri(_) => "the address is no URL".to_string(),
+        Error::Protocol(_) => "the answer is no HTTP".to_string(),
+        e => e.to_string(),
+    }
+}
+
+/// Makes connections: TCP, or always to one unix socket.
+struct Wires {
+    unix: Option<PathBuf>,
+}
+
+impl fmt::Debug for Wires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wires")
+    }
+}
+
+impl Connector for Wires {
+    type Out = Wire;
+
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Wire>, Error> {
+        let socket = match &self.unix {
+            Some(path) => Socket::Unix(UnixStream::connect(path)?),
+            None => {
+                let each = details.timeout.not_zero().map_or(Duration::from_millis(CONNECT), |d| *d);
+                let mut last = Error::HostNotFound;
+                let mut found = None;
+                for addr in &details.addrs {
+                    match TcpStream::connect_timeout(addr, each) {
+                        Ok(s) => {
+                            found = Some(s);
+                            break;
+                        }
+                        Err(e) if e.kind() == ErrorKind::TimedOut => last = Error::Timeout(details.timeout.reason),
+                        Err(e) => last = Error::Io(e),
+                    }
+                }
+                let stream = found.ok_or(last)?;
+                stream.set_nodelay(true)?;
+                Socket::Tcp(stream)
+            }
+        };
+        let socket = Arc::new(socket);
+        let weak: std::sync::Weak<dyn ShutdownHandle> = Arc::downgrade(&(socket.clone() as Arc<dyn ShutdownHandle>));
+        (details.register_shutdown)(weak)?;
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Some(Wire { socket, buffers }))
+    }
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl ShutdownHandle for Socket {
+    fn shutdown(&self) {
+        let _ = match self {
+            Socket::Tcp(s) => s.shutdown(std::net::Shutdown::Both),
+            Socket::Unix(s) => s.shutdown(std::net::Shutdown::Both),
+        };
+    }
+}
+
+/// One connection.
+struct Wire {
+    socket: Arc<Socket>,
+    buffers: LazyBuffers,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+/// A socket time-out shows as one of these.
+fn timed(e: std::io::Error, timeout: &NextTimeout) -> Error {
+    match e.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout(timeout.reason),
+        _ => Error::Io(e),
+    }
+}
+
+impl Transport for Wire {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let limit = timeout.not_zero().map(|d| *d);
+        let out = self.buffers.output().get(..amount).unwrap_or(&[]);
+        match &*self.socket {
+            Socket::Tcp(s) => s.set_write_timeout(limit).and_then(|()| (&mut &*s).write_all(out)),
+            Socket::Unix(s) => s.set_write_timeout(limit).and_then(|()| (&mut &*s).write_all(out)),
+        }
+        .map_err(|e| timed(e, &timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let limit = timeout.not_zero().map(|d| *d);
+        let input = self.buffers.input_append_buf();
+        let n = match &*self.socket {
+            Socket::Tcp(s) => s.set_read_timeout(limit).and_then(|()| (&mut &*s).read(input)),
+            Socket::Unix(s) => s.set_read_timeout(limit).and_then(|()| (&mut &*s).read(input)),
+        }
+        .map_err(|e| timed(e, &timeout))?;
+        self.buffers.input_appended(n);
+        Ok(n > 0)
+    }
+
+    /// An idle connection that is readable was closed by the server (or is out of step): not to be used again.
+    fn is_open(&mut self) -> bool {
+        fn quiet(read: std::io::Result<usize>) -> bool {
+            matches!(read, Err(e) if e.kind() == ErrorKind::WouldBlock)
+        }
+        let mut one = [0u8; 1];
+        match &*self.socket {
+            Socket::Tcp(s) => {
+                s.set_nonblocking(true).is_ok() && quiet(s.peek(&mut one)) && s.set_nonblocking(false).is_ok()
+            }
+            Socket::Unix(s) => {
+                s.set_nonblocking(true).is_ok() && quiet((&mut &*s).read(&mut one)) && s.set_nonblocking(false).is_ok()
+            }
+        }
+    }
+}
+
+/// Looks names up without a thread of its own; a scratch image has no /etc/hosts, so `localhost` needs no file.
+struct Names;
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names")
+    }
+}
+
+impl Resolver for Names {
+    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().unwrap_or("");
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let port = uri.port_u16().unwrap_or(80);
+        let mut addrs = self.empty();
+        let found: Vec<SocketAddr> = if bare == "localhost" {
+            let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+            vec![SocketAddr::new(four, port), SocketAddr::new(six, port)]
+        } else {
+            (bare, port).to_socket_addrs().map_err(|_| Error::HostNotFound)?.take(16).collect()
+        };
+        for addr in found {
+            addrs.push(addr);
+        }
+        if addrs.is_empty() { Err(Error::HostNotFound) } else { Ok(addrs) }
+    }
+}

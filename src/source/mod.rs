@@ -1,0 +1,96 @@
+//! Where keys come from. Each watch is a worker thread that blocks (on a query or on inotify) and hands whole
+//! snapshots to the loop; the loop knows no protocol. A worker never decides what a failure means for the app.
+
+pub mod consul;
+pub mod dir;
+pub mod http;
+
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::plan::{Millis, Plan, SourceKind};
+use crate::store::Snapshot;
+use crate::sys;
+
+/// What a worker has to say.
+pub enum News {
+    /// The keys are these now. Also says that the source works.
+    Data(Arc<Snapshot>),
+    /// The source failed; it is tried again after so many milliseconds.
+    Trouble(String, Millis),
+    /// The source works; its keys are as they were.
+    Recovered,
+}
+
+/// Where workers put their news for the loop.
+pub struct Post {
+    news: Mutex<Vec<(usize, News)>>,
+    wake: RawFd,
+}
+
+impl Post {
+    /// `wake` is the writing end of the loop's self-pipe, which must outlive the workers.
+    pub fn new(wake: RawFd) -> Arc<Post> {
+        Arc::new(Post { news: Mutex::new(Vec::new()), wake })
+    }
+
+    /// Leaves news of a watch and wakes the loop. Newer keys take the place of older ones nobody has fetched.
+    pub fn put(&self, watch: usize, news: News) {
+        let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(news, News::Data(_)) {
+            all.retain(|(w, n)| *w != watch || !matches!(n, News::Data(_)));
+        }
+        all.push((watch, news));
+        drop(all);
+        sys::pipe::wake(self.wake);
+    }
+
+    /// Everything that came since the last call, in order.
+    pub fn take(&self) -> Vec<(usize, News)> {
+        std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// rustls needs more than 48 KiB; the default of 2 MiB would be nothing but address space spent.
+const STACK: usize = 256 << 10;
+
+/// Starts one worker for each watch of the plan.
+///
+/// # Errors
+/// The system has no room for another thread.
+pub fn start(plan: &Arc<Plan>, post: &Arc<Post>) -> Result<()> {
+    for w in 0..plan.watches.len() {
+        let (plan, post) = (plan.clone(), post.clone());
+        let worker = move || {
+            let _ = sys::signal::block_all(); // signals are the loop's alone; the mask is dropped, not restored
+            let Some(watch) = plan.watches.get(w) else { return };
+            let Some(source) = plan.sources.get(watch.source) else { return };
+            let say = |news| post.put(w, news);
+            match &source.kind {
+                SourceKind::Consul(c) => consul::watch(c, &watch.prefix, &say),
+                SourceKind::Dir(root) => dir::watch(root, &watch.prefix, &say),
+                SourceKind::Env => say(News::Data(Arc::new(environment(&watch.prefix)))),
+            }
+        };
+        let name = "watch".to_string();
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK).spawn(worker);
+        thread.map_err(|e| Error::io("start a thread for a watch", &e))?;
+    }
+    Ok(())
+}
+
+/// The environment as keys, as confd's env backend maps them: lower case, each `_` a `/`.
+fn environment(prefix: &str) -> Snapshot {
+    let mut entries = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        use std::os::unix::ffi::OsStrExt;
+        let Some(name) = name.to_str() else { continue };
+        let mut key = String::from("/");
+        key.push_str(&name.to_lowercase().replace('_', "/"));
+        if key.starts_with(prefix) {
+            entries.push((Arc::from(key), Arc::from(value.as_bytes())));
+        }
+    }
+    Snapshot::new(entries)
+}

@@ -1,0 +1,319 @@
+//! The app's life and the end of pilotfish: start when every file is in place, restart where asked, forward
+//! signals, stop within the stop time-out, sweep what the app left behind, and give its exit code.
+//!
+//! | phase | the app | ends by |
+//! |---|---|---|
+//! | Waiting | not started: files are missing | the first render of everything |
+//! | Starting | being started | the driver's answer |
+//! | Running | runs | its end, a stop, a restart |
+//! | Restarting | was asked to stop, to be started again | its end, KILL after the stop time-out |
+//! | Resting | ended; starts again after a back-off | time |
+//! | Stopping | was asked to stop for good | its end, KILL after the stop time-out |
+//! | Sweeping | ended; what it left is being ended | no child left, KILL, a last deadline |
+//! | Ended | - | - |
+
+use super::{Action, State, Voice, say, span};
+use crate::backoff::Backoff;
+use crate::plan::{Level, Millis, Restart};
+use crate::sys::process::Ended;
+
+/// The app's part of the state.
+#[derive(Default)]
+pub struct App {
+    phase: Phase,
+    /// When it was started last.
+    since: Millis,
+    backoff: Backoff,
+    said_waiting: bool,
+}
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Waiting,
+    Starting,
+    Running,
+    Restarting {
+        deadline: Millis,
+        killed: bool,
+    },
+    Resting {
+        until: Millis,
+    },
+    Stopping {
+        deadline: Millis,
+        killed: bool,
+    },
+    Sweeping {
+        deadline: Millis,
+        killed: bool,
+        code: i32,
+    },
+    Ended,
+}
+
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+const INT: i32 = 2;
+const QUIT: i32 = 3;
+const CHLD: i32 = 17;
+const TSTP: i32 = 20;
+const TTIN: i32 = 21;
+const TTOU: i32 = 22;
+const XCPU: i32 = 24;
+const XFSZ: i32 = 25;
+
+/// What the app leaves behind has this long between TERM and KILL.
+const SWEEP: Millis = 1_000;
+/// After KILL, the kernel has this long to hand over the last of them.
+const LAST: Millis = 500;
+/// An app that ran this long before it ended is not in a crash loop.
+const SETTLED: Millis = 10_000;
+/// Say what we wait for when the first render takes longer than this.
+const PATIENCE: Millis = 1_000;
+
+#[cfg(test)]
+impl App {
+    /// As if the wait had been said already.
+    pub(super) fn said_waiting_for_tests(&mut self) {
+        self.said_waiting = true;
+    }
+}
+
+impl State {
+    /// Whether pilotfish is on its way out: no new work begins.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self.app.phase, Phase::Stopping { .. } | Phase::Sweeping { .. } | Phase::Ended)
+    }
+
+    pub(super) fn app_runs(&self) -> bool {
+        matches!(self.app.phase, Phase::Running | Phase::Starting)
+    }
+
+    /// How long the app has run.
+    pub(super) fn app_age(&self, now: Millis) -> Millis {
+        now.saturating_sub(self.app.since)
+    }
+
+    pub(super) fn app_deadline(&self) -> Option<Millis> {
+        match &self.app.phase {
+            Phase::Waiting => {
+                let give_up = self.plan.start_timeout.map(|t| self.started.saturating_add(t));
+                let say = (!self.app.said_waiting).then(|| self.started.saturating_add(PATIENCE));
+                give_up.into_iter().chain(say).min()
+            }
+            Phase::Resting { until } => Some(*until),
+            Phase::Restarting { deadline, killed: false }
+            | Phase::Stopping { deadline, killed: false }
+            | Phase::Sweeping { deadline, .. } => Some(*deadline),
+            Phase::Restarting { killed: true, .. }
+            | Phase::Stopping { killed: true, .. }
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Ended => None,
+        }
+    }
+
+    pub(super) fn advance_app(&mut self, now: Millis, out: &mut Vec<Action>) {
+        match &mut self.app.phase {
+            Phase::Waiting => self.advance_waiting(now, out),
+            Phase::Resting { until } if *until <= now => self.start_app(out),
+            Phase::Restarting { deadline, killed } | Phase::Stopping { deadline, killed }
+                if !*killed && *deadline <= now =>
+            {
+                *killed = true;
+                say(out, Level::Warning, Voice::Supervisor, &["main program did not stop in time: killing it"]);
+                out.push(Action::SignalGroup(KILL));
+            }
+            Phase::Sweeping { deadline, killed: false, code } if *deadline <= now => {
+                let code = *code;
+                self.app.phase = Phase::Sweeping { deadline: now.saturating_add(LAST), killed: true, code };
+                out.push(Action::SignalRest(KILL));
+            }
+            Phase::Sweeping { deadline, killed: true, code } if *deadline <= now => {
+                let code = *code;
+                self.app.phase = Phase::Ended;
+                out.push(Action::Exit(code));
+            }
+            Phase::Resting { .. }
+            | Phase::Restarting { .. }
+            | Phase::Stopping { .. }
+            | Phase::Sweeping { .. }
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Ended => {}
+        }
+    }
+
+    fn advance_waiting(&mut self, now: Millis, out: &mut Vec<Action>) {
+        let done = self.groups.iter().all(|g| g.is_done);
+        if self.plan.once {
+            let tried = self.groups.iter().all(|g| (g.is_done || g.is_failing) && g.is_idle());
+            if tried && (self.reloads_are_done() || self.reload_is_failing()) {
+                let failed = !done || self.reload_is_failing() || self.groups.iter().any(|g| g.is_failing);
+                self.finish(now, i32::from(failed), out);
+            }
+            return;
+        }
+        if done {
+            if self.plan.app.is_some() {
+                say(out, Level::Info, Voice::Supervisor, &["starting main program now"]);
+                self.start_app(out);
+            } else {
+                self.app.phase = Phase::Running; // nothing to run: keeping files in step is all
+            }
+            return;
+        }
+        if self.plan.start_timeout.is_some_and(|t| self.started.saturating_add(t) <= now) {
+            let missing = self.missing();
+            let after = span(now.saturating_sub(self.started));
+            say(out, Level::Error, Voice::Supervisor, &["giving up after ", &after, ": ", &missing]);
+            self.finish(now, 69, out);
+        } else if !self.app.said_waiting && self.started.saturating_add(PATIENCE) <= now {
+            self.app.said_waiting = true;
+            let missing = self.missing();
+            say(out, Level::Info, Voice::Supervisor, &["waiting for the first configuration: ", &missing]);
+        }
+    }
+
+    fn start_app(&mut self, out: &mut Vec<Action>) {
+        self.app.phase = Phase::Starting;
+        out.push(Action::StartApp);
+    }
+
+    pub(super) fn on_app_started(&mut self, now: Millis) {
+        self.app.since = now;
+        self.forget_app_reload();
+        if matches!(self.app.phase, Phase::Starting) {
+            self.app.phase = Phase::Running;
+        }
+    }
+
+    pub(super) fn on_app_start_failed(&mut self, now: Millis, code: i32, text: &str, out: &mut Vec<Action>) {
+        let name = self.plan.app.as_ref().and_then(|a| a.argv.first()).cloned().unwrap_or_default();
+        let may_pass = code == 0 || self.plan.app.as_ref().is_some_and(|a| a.restart != Restart::Never);
+        if may_pass {
+            let wait = self.app.backoff.failed(&mut self.random);
+            let next = span(wait);
+            say(out, Level::Error, Voice::Supervisor, &["cannot run ", &name, ": ", text, "; next try in ", &next]);
+            self.app.phase = Phase::Resting { until: now.saturating_add(wait) };
+        } else {
+            say(out, Level::Error, Voice::Supervisor, &["cannot run ", &name, ": ", text]);
+            self.finish(now, code, out);
+        }
+    }
+
+    /// Asks the app to stop, to be started again.
+    pub(super) fn restart_app(&mut self, now: Millis, out: &mut Vec<Action>) {
+        let (Some(app), Phase::Running) = (&self.plan.app, &self.app.phase) else { return };
+        out.push(Action::SignalApp(app.stop_signal));
+        self.app.phase = Phase::Restarting { deadline: now.saturating_add(app.stop_timeout), killed: false };
+    }
+
+    pub(super) fn on_app_ended(&mut self, now: Millis, ended: Ended, out: &mut Vec<Action>) {
+        match self.app.phase {
+            Phase::Running | Phase::Starting => {}
+            Phase::Restarting { .. } => {
+                out.push(Action::SignalGroup(TERM)); // what it left would hold its ports
+                self.start_app(out);
+                return;
+            }
+            Phase::Stopping { .. } => {
+                self.finish(now, ended.code(), out);
+                return;
+            }
+            Phase::Waiting | Phase::Resting { .. } | Phase::Sweeping { .. } | Phase::Ended => return,
+        }
+        self.forget_app_reload();
+        let restart = self.plan.app.as_ref().map_or(Restart::Never, |a| a.restart);
+        let how = match ended {
+            Ended::Exit(n) => ["exit status ", &n.to_string()].concat(),
+            Ended::Signal(n) | Ended::Stopped(n) => ["signal ", &n.to_string()].concat(),
+        };
+        let again = match restart {
+            Restart::Never => false,
+            Restart::OnFailure => ended != Ended::Exit(0),
+            Restart::Always => true,
+        };
+        if !again {
+            say(out, Level::Info, Voice::Supervisor, &["main program ended: ", &how]);
+            self.finish(now, ended.code(), out);
+            return;
+        }
+        if self.app_age(now) >= SETTLED {
+            self.app.backoff.succeeded();
+        }
+        let wait = self.app.backoff.failed(&mut self.random);
+        let next = span(wait);
+        let level = Level::Warning;
+        say(out, level, Voice::Supervisor, &["main program ended: ", &how, "; starting it again in ", &next]);
+        self.app.phase = Phase::Resting { until: now.saturating_add(wait) };
+    }
+
+    pub(super) fn on_app_stopped(&mut self, signal: i32, out: &mut Vec<Action>) {
+        // SIGSTOP was sent on purpose by somebody; the others come from the terminal.
+        if matches!(signal, TSTP | TTIN | TTOU) && matches!(self.app.phase, Phase::Running) {
+            out.push(Action::Suspend);
+        }
+    }
+
+    pub(super) fn on_signal(&mut self, now: Millis, n: i32, out: &mut Vec<Action>) {
+        match n {
+            // CHLD is the driver's; a stop from the terminal is no business of a supervisor; XCPU and XFSZ are our
+            // own limits, not the app's.
+            CHLD | TTIN | TTOU | XCPU | XFSZ => {}
+            TERM | INT => self.on_stop(now, n, out),
+            QUIT if self.plan.app.is_none() || !self.has_process() => self.on_stop(now, n, out),
+            _ => {
+                if self.has_process() {
+                    out.push(Action::SignalApp(n));
+                }
+            }
+        }
+    }
+
+    /// Whether there is a process of the app that a signal can go to.
+    fn has_process(&self) -> bool {
+        self.plan.app.is_some()
+            && matches!(
+                self.app.phase,
+                Phase::Starting | Phase::Running | Phase::Restarting { .. } | Phase::Stopping { .. }
+            )
+    }
+
+    fn on_stop(&mut self, now: Millis, n: i32, out: &mut Vec<Action>) {
+        let Some(app) = &self.plan.app else {
+            // A daemon that was asked to end did its job.
+            self.finish(now, 0, out);
+            return;
+        };
+        let signal = if n == TERM { app.stop_signal } else { n };
+        match self.app.phase {
+            Phase::Running | Phase::Starting | Phase::Restarting { .. } => {
+                let deadline = now.saturating_add(app.stop_timeout);
+                let killed = matches!(self.app.phase, Phase::Restarting { killed: true, .. });
+                self.app.phase = Phase::Stopping { deadline, killed };
+                out.push(Action::SignalApp(signal));
+            }
+            Phase::Stopping { .. } => out.push(Action::SignalApp(signal)), // again: harmless, and some apps hurry
+            Phase::Waiting | Phase::Resting { .. } => self.finish(now, 128 + n, out),
+            Phase::Sweeping { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// The app is gone: end what is left, then end with `code`.
+    pub(super) fn finish(&mut self, now: Millis, code: i32, out: &mut Vec<Action>) {
+        if matches!(self.app.phase, Phase::Sweeping { .. } | Phase::Ended) {
+            return;
+        }
+        self.app.phase = Phase::Sweeping { deadline: now.saturating_add(SWEEP), killed: false, code };
+        out.push(Action::SignalRest(TERM));
+    }
+
+    pub(super) fn on_childless(&mut self, out: &mut Vec<Action>) {
+        if let Phase::Sweeping { code, .. } = self.app.phase {
+            self.app.phase = Phase::Ended;
+            out.push(Action::Exit(code));
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Render, check, commit: what turns changed keys into changed files. The templates of a group are applied all
+//! or none. A change that comes while one is on its way is remembered and applied after it; two applies are
+//! at least `pace.gap` apart. A failure leaves the last good files and is said when it changes.
+
+use super::{Action, Committed, Job, Outcome, Rendered, State, Voice, say};
+use crate::backoff::Backoff;
+use crate::error::Kind;
+use crate::plan::{Level, Millis};
+use crate::store::Reads;
+use crate::sys::process::Ended;
+
+/// One template.
+#[derive(Default)]
+pub struct Template {
+    /// Its content may differ from its file: render it at the next attempt.
+    pub needed: bool,
+    /// What its last render looked at.
+    pub reads: Reads,
+    /// The failure that was said last.
+    said: Option<String>,
+    /// New content is staged.
+    staged: bool,
+}
+
+/// One group.
+#[derive(Default)]
+pub struct Group {
+    phase: Phase,
+    /// Since when there are changes that no attempt has taken up, and when the last one came.
+    pending: Option<(Millis, Millis)>,
+    last_attempt: Option<Millis>,
+    /// A failure that may pass by itself is tried again then.
+    retry: Option<Millis>,
+    backoff: Backoff,
+    /// All its files were in place once.
+    pub is_done: bool,
+    /// Its last attempt failed.
+    pub is_failing: bool,
+}
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Idle,
+    Rendering,
+    Checking {
+        left: Vec<Check>,
+        failed: bool,
+    },
+    Committing,
+}
+
+struct Check {
+    id: u32,
+    template: usize,
+    deadline: Millis,
+    killed: bool,
+}
+
+impl Group {
+    /// Something its templates depend on changed.
+    pub fn changed(&mut self, now: Millis) {
+        let first = self.pending.map_or(now, |(first, _)| first);
+        self.pending = Some((first, now));
+        self.retry = None;
+    }
+
+    /// Whether nothing is under way or waiting.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && self.pending.is_none()
+    }
+}
+
+impl State {
+    /// When the group's next attempt may begin; `None`: there is no reason for one.
+    fn attempt_time(&self, group: &Group) -> Option<Millis> {
+        if !matches!(group.phase, Phase::Idle) {
+            return None;
+        }
+        let pace = &self.plan.pace;
+        let mut at = match (group.pending, group.retry) {
+            (Some((first, last)), _) if group.is_done && pace.quiet > 0 => {
+                last.saturating_add(pace.quiet).min(first.saturating_add(pace.max.max(pace.quiet)))
+            }
+            (Some((first, _)), _) => first,
+            (None, Some(retry)) => retry,
+            (None, None) => return None,
+        };
+        if let Some(last) = group.last_attempt {
+            at = at.max(last.saturating_add(pace.gap));
+        }
+        Some(at)
+    }
+
+    fn inputs_ready(&self, group: usize) -> bool {
+        let mut mine = self.plan.templates.iter().filter(|t| t.group == group);
+        mine.all(|t| t.inputs.iter().all(|i| self.snapshot(i.watch).is_some()))
+    }
+
+    pub(super) fn group_deadline(&self) -> Option<Millis> {
+        if self.is_ending() {
+            return None;
+        }
+        let mut earliest: Option<Millis> = None;
+        for (g, group) in self.groups.iter().enumerate() {
+            let at = match &group.phase {
+                Phase::Idle if self.inputs_ready(g) => self.attempt_time(group),
+                Phase::Checking { left, .. } => left.iter().filter(|c| !c.killed).map(|c| c.deadline).min(),
+                Phase::Idle | Phase::Rendering | Phase::Committing => None,
+            };
+            earliest = earliest.into_iter().chain(at).min();
+        }
+        earliest
+    }
+
+    pub(super) fn advance_groups(&mut self, now: Millis, out: &mut Vec<Action>) {
+        if self.is_ending() {
+            return;
+        }
+        for g in 0..self.groups.len() {
+            let due = self.groups.get(g).is_some_and(|group| self.attempt_time(group).is_some_and(|at| at <= now));
+            let ready = due && self.inputs_ready(g);
+            let Some(group) = self.groups.get_mut(g) else { continue };
+            if let Phase::Checking { left, .. } = &mut group.phase {
+                for check in left.iter_mut().filter(|c| !c.killed && c.deadline <= now) {
+                    check.killed = true;
+                    out.push(Action::KillCommand(check.id));
+                }
+            }
+            if !ready {
+                continue;
+            }
+            group.pending = None;
+            group.retry = None;
+            group.last_attempt = Some(now);
+            let mut templates = Vec::new();
+            for (t, (state, plan)) in self.templates.iter_mut().zip(&self.plan.templates).enumerate() {
+                if plan.group == g && state.needed {
+                    state.needed = false;
+                    templates.push(t);
+                }
+            }
+            if templates.is_empty() {
+                group.is_done = true;
+            } else {
+                group.phase = Phase::Rendering;
+                out.push(Action::Render { group: g, templates });
+            }
+        }
+    }
+
+    pub(super) fn on_rendered(&mut self, now: Millis, g: usize, results: Vec<Rendered>, out: &mut Vec<Action>) {
+        let mut failed = false;
+        let mut passing = true; // every failure may pass by itself
+        for r in results {
+            let Some(t) = self.templates.get_mut(r.template) else { continue };
+            let path = self.plan.templates.get(r.template).map(|p| p.dest.path.display().to_string());
+            let path = path.as_deref().unwrap_or("");
+            t.reads = r.reads;
+            t.staged = false;
+            match r.outcome {
+                Outcome::Same => {
+                    t.said = None;
+                    say(out, Level::Debug, Voice::Confd, &["Target config ", path, " in sync"]);
+                }
+                Outcome::Staged(reasons) => {
+                    t.said = None;
+                    t.staged = true;
+                    for reason in reasons {
+                        out.push(Action::Log(Level::Info, Voice::Confd, reason));
+                    }
+                    say(out, Level::Info, Voice::Confd, &["Target config ", path, " out of sync"]);
+                }
+                Outcome::Failed(e) => {
+                    failed = true;
+                    t.needed = true;
+                    passing &= e.kind == Kind::Transient;
+                    if t.said.as_deref() != Some(e.text.as_str()) {
+                        let waits = if e.kind == Kind::MissingKey { "waiting: " } else { "" };
+                        let level = if e.kind == Kind::MissingKey { Level::Warning } else { Level::Error };
+                        say(out, level, Voice::Confd, &[waits, &e.text]);
+                        t.said = Some(e.text);
+                    }
+                }
+            }
+        }
+        if failed || self.is_ending() {
+            self.give_up_attempt(now, g, passing, out);
+            return;
+        }
+        let mut checks = Vec::new();
+        let mut jobs = Vec::new();
+        for t in self.staged(g) {
+            if let Some(check) = self.plan.templates.get(t).and_then(|p| p.check.as_ref()) {
+                let deadline = now.saturating_add(check.timeout);
+                let id = self.new_id();
+                checks.push(Check { id, template: t, deadline, killed: false });
+                jobs.push(Action::Run { id, job: Job::Check(t) });
+            }
+        }
+        if checks.is_empty() {
+            self.commit(g, out);
+            return;
+        }
+        if let Some(group) = self.groups.get_mut(g) {
+            group.phase = Phase::Checking { left: checks, failed: false };
+        }
+        out.append(&mut jobs);
+    }
+
+    /// True when the command was a check.
+    pub(super) fn on_check_ended(
+        &mut self,
+        now: Millis,
+        id: u32,
+        how: &Result<Ended, String>,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let is_ending = self.is_ending();
+        for g in 0..self.groups.len() {
+            let Some(Phase::Checking { left, failed }) = self.groups.get_mut(g).map(|g| &mut g.phase) else { continue };
+            let Some(at) = left.iter().position(|c| c.id == id) else { continue };
+            let check = left.swap_remove(at);
+            if let (Some(why), false) = (failure(how, check.killed), is_ending) {
+                *failed = true;
+                let path = self.plan.templates.get(check.template).map(|p| p.dest.path.display().to_string());
+                let text = ["Config check failed: ", &why, ": ", path.as_deref().unwrap_or(""), " is not changed"];
+                let text = text.concat();
+                if let Some(t) = self.templates.get_mut(check.template) {
+                    let level = if t.said.as_ref() == Some(&text) { Level::Debug } else { Level::Error };
+                    out.push(Action::Log(level, Voice::Confd, text.clone()));
+                    t.said = Some(text);
+                }
+            }
+            if left.is_empty() {
+                if *failed || is_ending {
+                    self.give_up_attempt(now, g, true, out);
+                } else {
+                    self.commit(g, out);
+                }
+            }
+            return true;
+        }
+        false
+    }
+
+    fn staged(&self, g: usize) -> Vec<usize> {
+        let both = self.templates.iter().zip(&self.plan.templates).enumerate();
+        both.filter(|(_, (t, p))| p.group == g && t.staged).map(|(i, _)| i).collect()
+    }
+
+    /// Nothing of this attempt is put in place. Everything staged is rendered again at the next one.
+    fn give_up_attempt(&mut self, now: Millis, g: usize, passing: bool, out: &mut Vec<Action>) {
+        let staged = self.staged(g);
+        for t in &staged {
+            if let Some(t) = self.templates.get_mut(*t) {
+                t.staged = false;
+                t.needed = true;
+            }
+        }
+        if !staged.is_empty() {
+            out.push(Action::Discard(staged));
+        }
+        let Some(group) = self.groups.get_mut(g) else { return };
+        group.phase = Phase::Idle;
+        group.is_failing = true;
+        let wait = group.backoff.failed(&mut self.random);
+        group.retry = passing.then(|| now.saturating_add(wait));
+        if self.plan.once {
+            group.retry = None;
+        }
+    }
+
+    fn commit(&mut self, g: usize, out: &mut Vec<Action>) {
+        let templates = self.staged(g);
+        let Some(group) = self.groups.get_mut(g) else { return };
+        if templates.is_empty() {
+            group.settled();
+            return;
+        }
+        group.phase = Phase::Committing;
+        out.push(Action::Commit { group: g, templates });
+    }
+
+    pub(super) fn on_committed(&mut self, now: Millis, g: usize, results: Vec<Committed>, out: &mut Vec<Action>) {
+        let mut failed = false;
+        let mut any = false;
+        for c in results {
+            let (Some(t), Some(plan)) = (self.templates.get_mut(c.template), self.plan.templates.get(c.template)) else {
+                continue;
+            };
+            let path = plan.dest.path.display().to_string();
+            t.staged = false;
+            match c.result {
+                Ok(in_place) => {
+                    any = true;
+                    t.said = None;
+                    if in_place {
+                        let why = " is a mount point: written in place";
+                        say(out, Level::Debug, Voice::Confd, &[&path, why]);
+                    }
+                    say(out, Level::Info, Voice::Confd, &["Target config ", &path, " has been updated"]);
+                    if plan.reload.is_some() {
+                        self.want_template_reload(c.template);
+                    }
+                }
+                Err(e) => {
+                    failed = true;
+                    t.needed = true;
+                    if t.said.as_ref() != Some(&e.text) {
+                        out.push(Action::Log(Level::Error, Voice::Confd, e.text.clone()));
+                        t.said = Some(e.text);
+                    }
+                }
+            }
+        }
+        if any {
+            self.want_app_reload(now);
+        }
+        if failed {
+            self.give_up_attempt(now, g, true, out);
+        } else if let Some(group) = self.groups.get_mut(g) {
+            group.settled();
+        }
+    }
+
+    /// What keeps the app from starting, in words.
+    pub(super) fn missing(&self) -> String {
+        let silent = self.silent_sources();
+        if !silent.is_empty() {
+            return ["no answer from ", &silent.join(", ")].concat();
+        }
+        let mut texts: Vec<&str> = self.templates.iter().filter_map(|t| t.said.as_deref()).collect();
+        texts.truncate(3);
+        texts.join("; ")
+    }
+}
+
+impl Group {
+    fn settled(&mut self) {
+        self.phase = Phase::Idle;
+        self.is_done = true;
+        self.is_failing = false;
+        self.backoff.succeeded();
+    }
+}
+
+/// Why a command counts as failed, in words; `None` when it succeeded.
+pub(super) fn failure(how: &Result<Ended, String>, killed: bool) -> Option<String> {
+    match how {
+        _ if killed => Some("timed out".to_string()),
+        Ok(Ended::Exit(0)) => None,
+        Ok(Ended::Exit(n)) => Some(["exit status ", &n.to_string()].concat()),
+        Ok(Ended::Signal(n) | Ended::Stopped(n)) => Some(["ended by signal ", &n.to_string()].concat()),
+        Err(text) => Some(text.clone()),
+    }
+}

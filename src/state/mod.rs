@@ -1,0 +1,318 @@
+//! The decisions: `step(now, event) -> actions`. Pure: no clock, socket, file, process or thread comes in here; time
+//! is a number. What an action leads to comes back as an event; there is no second path for results.
+//!
+//! Rooms: `watch` (what the sources said), `group` (render, check, commit), `reload` (telling the app), `app`
+//! (start, stop, restart, signals, the end). `Tick` is fed last in each round of the loop, when everything that was
+//! ready has been taken in: only `Tick` begins new work, so many changes become one render.
+
+mod app;
+mod group;
+mod reload;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::backoff::Random;
+use crate::error::Error;
+use crate::plan::{Level, Millis, Plan};
+use crate::store::{Reads, Snapshot};
+use crate::sys::process::Ended;
+
+/// Something that happened.
+pub enum Event {
+    /// The loop runs. The first event.
+    Start,
+    /// A watch holds these keys now.
+    Data {
+        /// Index into `Plan::watches`.
+        watch: usize,
+        /// All of them.
+        snapshot: Arc<Snapshot>,
+    },
+    /// A watch failed and will try again.
+    Trouble {
+        /// Index into `Plan::watches`.
+        watch: usize,
+        /// Why.
+        text: String,
+        /// When it tries again.
+        retry: Millis,
+    },
+    /// A watch works (again), with or without new data.
+    Recovered {
+        /// Index into `Plan::watches`.
+        watch: usize,
+    },
+    /// This signal came.
+    Signal(i32),
+    /// `Action::Render` is done.
+    Rendered {
+        /// Of this group.
+        group: usize,
+        /// One for each template asked for.
+        results: Vec<Rendered>,
+    },
+    /// `Action::Commit` is done.
+    Committed {
+        /// Of this group.
+        group: usize,
+        /// One for each template asked for.
+        results: Vec<Committed>,
+    },
+    /// A command ended, could not be started, or was killed.
+    CommandEnded {
+        /// The one given in `Action::Run`.
+        id: u32,
+        /// `Err`: it could not be started.
+        how: Result<Ended, String>,
+    },
+    /// The app runs.
+    AppStarted,
+    /// The app could not be started.
+    AppStartFailed {
+        /// 126, 127, or 0 when it may work later.
+        code: i32,
+        /// Why.
+        text: String,
+    },
+    /// The answer to `Action::ReloadSignal`.
+    ReloadSignalled(Caught),
+    /// The app ended.
+    AppEnded(Ended),
+    /// The app was stopped (job control) by this signal.
+    AppStopped(i32),
+    /// No child of ours is left.
+    Childless,
+    /// Everything that was ready has been fed.
+    Tick,
+}
+
+/// One template's render.
+pub struct Rendered {
+    /// Index into `Plan::templates`.
+    pub template: usize,
+    /// What it looked at.
+    pub reads: Reads,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a render.
+pub enum Outcome {
+    /// The destination has this content, owner and mode already.
+    Same,
+    /// It differs (in these ways) and the new content is staged.
+    Staged(Vec<String>),
+    /// It could not be rendered or staged.
+    Failed(Error),
+}
+
+/// One template's commit.
+pub struct Committed {
+    /// Index into `Plan::templates`.
+    pub template: usize,
+    /// `Ok(true)`: written in place, as the destination is a mount point.
+    pub result: Result<bool, Error>,
+}
+
+/// Whether the app has a handler for its reload signal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Caught {
+    /// The signal was sent.
+    Sent,
+    /// Not sent: the signal would end the app as it is now.
+    NotYet,
+    /// Not sent: nobody can tell (there is no /proc).
+    Unknown,
+}
+
+/// Something to do.
+#[derive(Clone)]
+pub enum Action {
+    /// Write a log line.
+    Log(Level, Voice, String),
+    /// Render and stage these templates.
+    Render {
+        /// Their group.
+        group: usize,
+        /// Indices into `Plan::templates`.
+        templates: Vec<usize>,
+    },
+    /// Throw away what is staged of these templates.
+    Discard(Vec<usize>),
+    /// Put what is staged in place.
+    Commit {
+        /// Their group.
+        group: usize,
+        /// Indices into `Plan::templates`.
+        templates: Vec<usize>,
+    },
+    /// Start a command.
+    Run {
+        /// Comes back in `CommandEnded`.
+        id: u32,
+        /// Which.
+        job: Job,
+    },
+    /// Kill a command's process group.
+    KillCommand(u32),
+    /// Start the app.
+    StartApp,
+    /// Send the app's process a signal.
+    SignalApp(i32),
+    /// Send the app its reload signal if it has a handler for it, or in any case.
+    ReloadSignal {
+        /// The signal.
+        signal: i32,
+        /// Send it whether it is caught or not.
+        force: bool,
+    },
+    /// Send a signal to the app's whole process group.
+    SignalGroup(i32),
+    /// Send a signal to everything that is left, commands included.
+    SignalRest(i32),
+    /// The app was stopped from the keyboard: stop ourselves too, and wake it when we are woken.
+    Suspend,
+    /// End with this code.
+    Exit(i32),
+}
+
+/// Whose line it is; the default log format prints them differently.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// What confd would say.
+    Confd,
+    /// What the supervisor says.
+    Supervisor,
+}
+
+/// A command and what it is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// Check a template's staged file.
+    Check(usize),
+    /// Run a template's own reload command.
+    Reload(usize),
+    /// Run the app's reload command.
+    AppReload,
+}
+
+/// Everything that is remembered between events.
+pub struct State {
+    plan: Arc<Plan>,
+    watches: Vec<watch::Watch>,
+    groups: Vec<group::Group>,
+    templates: Vec<group::Template>,
+    reloads: Vec<reload::Reload>,
+    app: app::App,
+    random: Random,
+    last_id: u32,
+    started: Millis,
+}
+
+impl State {
+    /// Nothing happened yet. `seed` is for jitter.
+    pub fn new(plan: Arc<Plan>, seed: u64) -> State {
+        let groups = plan.templates.iter().map(|t| t.group + 1).max().unwrap_or(0);
+        State {
+            watches: plan.watches.iter().map(|_| watch::Watch::default()).collect(),
+            groups: (0..groups).map(|_| group::Group::default()).collect(),
+            templates: plan.templates.iter().map(|_| group::Template::default()).collect(),
+            // One for each template's own command, and the last for the app.
+            reloads: (0..=plan.templates.len()).map(|_| reload::Reload::default()).collect(),
+            app: app::App::default(),
+            random: Random::new(seed),
+            last_id: 0,
+            started: 0,
+            plan,
+        }
+    }
+
+    /// The keys a watch holds, for the driver's renders.
+    pub fn snapshot(&self, watch: usize) -> Option<&Arc<Snapshot>> {
+        self.watches.get(watch)?.snapshot.as_ref()
+    }
+
+    /// Takes in one event and says what to do.
+    pub fn step(&mut self, now: Millis, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Start => self.on_start(now, out),
+            Event::Data { watch, snapshot } => self.on_data(now, watch, snapshot, out),
+            Event::Trouble { watch, text, retry } => self.on_trouble(now, watch, text, retry, out),
+            Event::Recovered { watch } => self.on_recovered(now, watch, out),
+            Event::Signal(n) => self.on_signal(now, n, out),
+            Event::Rendered { group, results } => self.on_rendered(now, group, results, out),
+            Event::Committed { group, results } => self.on_committed(now, group, results, out),
+            Event::CommandEnded { id, how } => {
+                if !self.on_check_ended(now, id, &how, out) {
+                    self.on_reload_ended(now, id, &how, out);
+                }
+            }
+            Event::AppStarted => self.on_app_started(now),
+            Event::AppStartFailed { code, text } => self.on_app_start_failed(now, code, &text, out),
+            Event::ReloadSignalled(caught) => self.on_reload_signalled(now, caught, out),
+            Event::AppEnded(ended) => self.on_app_ended(now, ended, out),
+            Event::AppStopped(n) => self.on_app_stopped(n, out),
+            Event::Childless => self.on_childless(out),
+            Event::Tick => {
+                self.advance_groups(now, out);
+                self.advance_reloads(now, out);
+                self.advance_app(now, out);
+            }
+        }
+    }
+
+    /// When `Tick` is wanted next, at the latest. `None`: only an event can change anything.
+    pub fn deadline(&self) -> Option<Millis> {
+        [self.group_deadline(), self.reload_deadline(), self.app_deadline()].into_iter().flatten().min()
+    }
+
+    fn on_start(&mut self, now: Millis, out: &mut Vec<Action>) {
+        self.started = now;
+        for group in &mut self.groups {
+            group.changed(now);
+        }
+        for template in &mut self.templates {
+            template.needed = true;
+        }
+        for (level, text) in &self.plan.notes {
+            out.push(Action::Log(*level, Voice::Supervisor, text.clone()));
+        }
+        if let Some(app) = &self.plan.app {
+            let mut text = String::from("main program and arguments to be run: [");
+            text.push_str(&app.argv.join(" "));
+            text.push(']');
+            out.push(Action::Log(Level::Info, Voice::Supervisor, text));
+        }
+    }
+
+    fn new_id(&mut self) -> u32 {
+        self.last_id = self.last_id.wrapping_add(1);
+        self.last_id
+    }
+}
+
+fn say(out: &mut Vec<Action>, level: Level, voice: Voice, parts: &[&str]) {
+    out.push(Action::Log(level, voice, parts.concat()));
+}
+
+/// Milliseconds for people: `0.25 s`, `12 s`, `3 min`.
+fn span(ms: Millis) -> String {
+    if ms >= 120_000 {
+        return (ms / 60_000).to_string() + " min";
+    }
+    let mut text = (ms / 1000).to_string();
+    if ms < 10_000 {
+        text.push('.');
+        let hundredths = ms % 1000 / 10;
+        if hundredths < 10 {
+            text.push('0');
+        }
+        text.push_str(&hundredths.to_string());
+    }
+    text.push_str(" s");
+    text
+}

@@ -1,0 +1,209 @@
+//! Telling the app, or a template's own command, that files changed. One reload at a time; several changed files
+//! are one reload; a failed one stays pending and is tried again with back-off until it succeeds.
+
+use super::group::failure;
+use super::{Action, Caught, Job, State, Voice, say};
+use crate::backoff::Backoff;
+use crate::plan::{self, Level, Millis};
+use crate::sys::process::Ended;
+
+/// One thing that can be told: a template's command, or (the last one) the app.
+#[derive(Default)]
+pub struct Reload {
+    /// Files changed since the last one began; not before this time.
+    wanted: Option<Millis>,
+    running: Option<Running>,
+    backoff: Backoff,
+    said: Option<String>,
+}
+
+struct Running {
+    /// 0: a signal on its way.
+    id: u32,
+    deadline: Millis,
+    killed: bool,
+}
+
+/// How long after its start the app may take to install a handler for its reload signal; the signal is sent
+/// whatever it did after this.
+const HANDLER_WAIT: Millis = 5_000;
+/// The same where nobody can tell whether there is a handler: what confd-sidecar always waited.
+const BLIND_WAIT: Millis = 1_000;
+/// How often to look for the handler.
+const HANDLER_POLL: Millis = 20;
+
+impl State {
+    fn app_index(&self) -> usize {
+        self.reloads.len().saturating_sub(1)
+    }
+
+    pub(super) fn want_template_reload(&mut self, template: usize) {
+        if let Some(r) = self.reloads.get_mut(template) {
+            r.wanted = Some(0);
+        }
+    }
+
+    /// The files of the app changed. An app that does not run reads them when it starts.
+    pub(super) fn want_app_reload(&mut self, now: Millis) {
+        let reload = self.plan.app.as_ref().map(|a| &a.reload);
+        if !self.app_runs() || matches!(reload, None | Some(plan::Reload::None)) {
+            return;
+        }
+        let splay = match self.plan.pace.splay {
+            0 => 0,
+            most => self.random.below(most),
+        };
+        if let Some(r) = self.reloads.last_mut()
+            && r.wanted.is_none()
+        {
+            r.wanted = Some(now.saturating_add(splay));
+        }
+    }
+
+    /// The app is gone or fresh: it knows the newest files, or will.
+    pub(super) fn forget_app_reload(&mut self) {
+        if let Some(r) = self.reloads.last_mut() {
+            r.wanted = None;
+            if r.running.as_ref().is_some_and(|r| r.id == 0) {
+                r.running = None;
+            }
+        }
+    }
+
+    /// Whether every reload that was wanted has succeeded.
+    pub(super) fn reloads_are_done(&self) -> bool {
+        self.reloads.iter().all(|r| r.wanted.is_none() && r.running.is_none())
+    }
+
+    /// Whether a reload failed and waits to be tried again.
+    pub(super) fn reload_is_failing(&self) -> bool {
+        self.reloads.iter().any(|r| r.backoff.is_failing())
+    }
+
+    pub(super) fn reload_deadline(&self) -> Option<Millis> {
+        if self.is_ending() {
+            return None;
+        }
+        match self.reloads.iter().find_map(|r| r.running.as_ref()) {
+            Some(r) if r.id == 0 || r.killed => None,
+            Some(r) => Some(r.deadline),
+            None => self.reloads.iter().filter_map(|r| r.wanted).min(),
+        }
+    }
+
+    pub(super) fn advance_reloads(&mut self, now: Millis, out: &mut Vec<Action>) {
+        if self.is_ending() {
+            return;
+        }
+        if let Some(r) = self.reloads.iter_mut().find_map(|r| r.running.as_mut()) {
+            if r.id != 0 && !r.killed && r.deadline <= now {
+                r.killed = true;
+                out.push(Action::KillCommand(r.id));
+            }
+            return;
+        }
+        let Some(i) = self.reloads.iter().position(|r| r.wanted.is_some_and(|at| at <= now)) else { return };
+        let id = self.new_id();
+        let plan = self.plan.clone();
+        let is_app = i == self.app_index();
+        let (job, command) = if is_app {
+            match plan.app.as_ref().map(|a| &a.reload) {
+                Some(plan::Reload::Signal(signal)) => {
+                    let (signal, force) = (*signal, self.app_age(now) >= HANDLER_WAIT);
+                    self.mark_running(i, Running { id: 0, deadline: 0, killed: false });
+                    out.push(Action::ReloadSignal { signal, force });
+                    return;
+                }
+                Some(plan::Reload::Restart) => {
+                    self.mark_running(i, Running { id: 0, deadline: 0, killed: false });
+                    say(out, Level::Info, Voice::Supervisor, &["restarting main program now"]);
+                    self.restart_app(now, out);
+                    return;
+                }
+                Some(plan::Reload::Command(c)) => (Job::AppReload, c),
+                Some(plan::Reload::None) | None => {
+                    self.forget_app_reload();
+                    return;
+                }
+            }
+        } else {
+            match plan.templates.get(i).and_then(|t| t.reload.as_ref()) {
+                Some(c) => (Job::Reload(i), c),
+                None => {
+                    if let Some(r) = self.reloads.get_mut(i) {
+                        r.wanted = None;
+                    }
+                    return;
+                }
+            }
+        };
+        self.mark_running(i, Running { id, deadline: now.saturating_add(command.timeout), killed: false });
+        if is_app {
+            say(out, Level::Info, Voice::Supervisor, &["reloading main program now"]);
+        }
+        out.push(Action::Run { id, job });
+    }
+
+    fn mark_running(&mut self, i: usize, running: Running) {
+        if let Some(r) = self.reloads.get_mut(i) {
+            r.wanted = None; // a change from here on wants another one
+            r.running = Some(running);
+        }
+    }
+
+    pub(super) fn on_reload_signalled(&mut self, now: Millis, caught: Caught, out: &mut Vec<Action>) {
+        let age = self.app_age(now);
+        let Some(r) = self.reloads.last_mut() else { return };
+        r.running = None;
+        let again = match caught {
+            Caught::Sent => {
+                say(out, Level::Info, Voice::Supervisor, &["reloading main program now"]);
+                return;
+            }
+            Caught::NotYet => HANDLER_POLL,
+            Caught::Unknown if age >= BLIND_WAIT => HANDLER_WAIT, // forced below
+            Caught::Unknown => BLIND_WAIT - age,
+        };
+        if again == HANDLER_WAIT {
+            let signal = match self.plan.app.as_ref().map(|a| &a.reload) {
+                Some(plan::Reload::Signal(n)) => *n,
+                _ => return,
+            };
+            r.running = Some(Running { id: 0, deadline: 0, killed: false });
+            out.push(Action::ReloadSignal { signal, force: true });
+        } else {
+            r.wanted = Some(now.saturating_add(again));
+        }
+    }
+
+    pub(super) fn on_reload_ended(
+        &mut self,
+        now: Millis,
+        id: u32,
+        how: &Result<Ended, String>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(i) = self.reloads.iter().position(|r| r.running.as_ref().is_some_and(|r| r.id == id)) else { return };
+        let is_app = i == self.app_index();
+        let Some(r) = self.reloads.get_mut(i) else { return };
+        let killed = r.running.take().is_some_and(|r| r.killed);
+        let Some(why) = failure(how, killed) else {
+            if r.backoff.is_failing() {
+                say(out, Level::Info, Voice::Supervisor, &["the reload that failed has succeeded now"]);
+            }
+            r.backoff.succeeded();
+            r.said = None;
+            return;
+        };
+        let wait = r.backoff.failed(&mut self.random);
+        if r.wanted.is_none() {
+            r.wanted = Some(now.saturating_add(wait));
+        }
+        let path = self.plan.templates.get(i).filter(|_| !is_app).map(|t| t.dest.path.display().to_string());
+        let of = path.map_or(String::new(), |p| [" of ", &p].concat());
+        let level = if r.said.as_ref() == Some(&why) { Level::Debug } else { Level::Error };
+        let next = super::span(wait);
+        say(out, level, Voice::Confd, &["the reload command", &of, " failed: ", &why, "; next try in ", &next]);
+        r.said = Some(why);
+    }
+}

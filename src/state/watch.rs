@@ -1,0 +1,96 @@
+//! What the sources said: the keys each watch holds, and whether it is in trouble. Trouble is said once when it
+//! begins and once when it ends. Last good keys are never dropped here.
+
+use std::sync::Arc;
+
+use super::{Action, State, Voice, say, span};
+use crate::plan::{Level, Millis};
+use crate::store::Snapshot;
+
+/// One watch.
+#[derive(Default)]
+pub struct Watch {
+    /// The last good keys; `None` until the first answer.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// Since when it fails, and how.
+    pub trouble: Option<(Millis, String)>,
+    /// The source says there is nothing where there was something, and we kept what we had.
+    emptied: bool,
+}
+
+impl State {
+    pub(super) fn on_data(&mut self, now: Millis, watch: usize, new: Arc<Snapshot>, out: &mut Vec<Action>) {
+        self.on_recovered(now, watch, out);
+        let plan = self.plan.clone();
+        let (Some(w), Some(p)) = (self.watches.get_mut(watch), plan.watches.get(watch)) else { return };
+        let source = plan.sources.get(p.source);
+        let had_keys = w.snapshot.as_ref().is_some_and(|s| !s.is_empty());
+        if new.is_empty() && had_keys && !source.is_some_and(|s| s.allow_empty) {
+            // An access rule lost looks just like this (Consul answers 404 or an empty list).
+            if !w.emptied {
+                w.emptied = true;
+                let name = source.map_or("", |s| s.name.as_str());
+                let why = " are gone: keeping the last good ones (allow_empty lets them go)";
+                say(out, Level::Warning, Voice::Confd, &["all keys under ", &p.prefix, " of ", name, why]);
+            }
+            return;
+        }
+        w.emptied = false;
+        let old = w.snapshot.replace(new.clone());
+        let changed = old.as_ref().map(|old| old.changed(&new));
+        for (t, template) in self.templates.iter_mut().zip(&plan.templates) {
+            let touched = template.inputs.iter().filter(|i| i.watch == watch).any(|input| match &changed {
+                None => true,
+                Some(keys) => keys.iter().any(|key| {
+                    key.starts_with(&input.prefix) && t.reads.touches(key.get(input.strip..).unwrap_or(key))
+                }),
+            });
+            if touched {
+                t.needed = true;
+                if let Some(g) = self.groups.get_mut(template.group) {
+                    g.changed(now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_trouble(
+        &mut self,
+        now: Millis,
+        watch: usize,
+        text: String,
+        retry: Millis,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(w) = self.watches.get_mut(watch) else { return };
+        let level = if w.trouble.is_none() { Level::Error } else { Level::Debug };
+        say(out, level, Voice::Confd, &[&text, "; next try in ", &span(retry)]);
+        if w.trouble.is_none() {
+            w.trouble = Some((now, text));
+        }
+        if self.plan.once {
+            self.finish(now, 1, out);
+        }
+    }
+
+    pub(super) fn on_recovered(&mut self, now: Millis, watch: usize, out: &mut Vec<Action>) {
+        let Some((since, _)) = self.watches.get_mut(watch).and_then(|w| w.trouble.take()) else { return };
+        let source = self.plan.watches.get(watch).and_then(|w| self.plan.sources.get(w.source));
+        let name = source.map_or("", |s| s.name.as_str());
+        let after = span(now.saturating_sub(since));
+        say(out, Level::Info, Voice::Confd, &[name, " answers again after ", &after]);
+    }
+
+    /// The sources that have not given their keys yet, for messages.
+    pub(super) fn silent_sources(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for (w, p) in self.watches.iter().zip(&self.plan.watches) {
+            if let (None, Some(source)) = (&w.snapshot, self.plan.sources.get(p.source))
+                && !names.contains(&source.name.as_str())
+            {
+                names.push(&source.name);
+            }
+        }
+        names
+    }
+}

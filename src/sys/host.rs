@@ -1,0 +1,83 @@
+//! What the host says of itself: its name, randomness, our own process.
+#![allow(unsafe_code)]
+
+/// The host's name, or `localhost` where it has none.
+pub fn name() -> String {
+    let mut buf = [0u8; 256];
+    // SAFETY: the buffer is valid for its length; the last byte stays zero.
+    let rc = unsafe { libc::gethostname(buf.as_mut_ptr().cast(), buf.len() - 1) };
+    let end = buf.iter().position(|b| *b == 0).unwrap_or(buf.len());
+    match buf.get(..end) {
+        Some(name) if rc == 0 && !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
+        _ => "localhost".to_string(),
+    }
+}
+
+/// Random bits for jitter and names of temporary files; not for secrets.
+pub fn random() -> u64 {
+    let mut bits: u64 = 0;
+    // SAFETY: eight valid bytes. GRND_NONBLOCK: a young host must not hold up the app's start.
+    let n = unsafe { libc::getrandom((&raw mut bits).cast(), 8, libc::GRND_NONBLOCK) };
+    if n == 8 {
+        return bits;
+    }
+    let t = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    t.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(std::process::id())
+}
+
+/// Makes sure that descriptors 0, 1 and 2 are taken, so that nothing we open later lands there. Works without
+/// /dev/null: an empty pipe reads as the end and swallows what is written.
+pub fn occupy_standard_descriptors() {
+    for fd in 0..3 {
+        // SAFETY: F_GETFD only asks.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 {
+            continue;
+        }
+        // The lowest free descriptor is given out, so this open lands on `fd` itself.
+        // SAFETY: a constant, null-terminated path.
+        let got = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+        if got == -1 {
+            let mut pair = [-1, -1];
+            // SAFETY: pipe2 fills two integers; the end that is not needed is closed or kept out of the way below.
+            unsafe {
+                if libc::pipe2(pair.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) == 0 {
+                    let [r, w] = pair;
+                    if fd == 0 {
+                        libc::close(w);
+                    } else {
+                        // The writing end goes to `fd`; without a reader a write gives EPIPE, which log lines shrug off.
+                        libc::dup3(w, fd, libc::O_CLOEXEC);
+                        if r != fd {
+                            libc::close(r);
+                        }
+                        if w != fd {
+                            libc::close(w);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The words of the command line, from C's main. Rust's own start-up is not used: it aborts when a standard
+/// descriptor is closed and there is no /dev/null.
+///
+/// # Safety
+/// `argv` holds `argc` pointers to null-terminated strings, as C's main promises.
+pub unsafe fn arguments(argc: libc::c_int, argv: *const *const libc::c_char) -> Vec<std::ffi::OsString> {
+    use std::os::unix::ffi::OsStringExt;
+    let mut words = Vec::new();
+    for i in 0..usize::try_from(argc).unwrap_or(0) {
+        // SAFETY: i < argc, and each element is a null-terminated string.
+        let word = unsafe {
+            let p = *argv.add(i);
+            if p.is_null() {
+                break;
+            }
+            std::ffi::CStr::from_ptr(p)
+        };
+        words.push(std::ffi::OsString::from_vec(word.to_bytes().to_vec()));
+    }
+    words
+}

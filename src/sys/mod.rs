@@ -1,0 +1,9 @@
+//! The only room with unsafe code: thin, typed wrappers over libc. It decides nothing.
+
+pub mod file;
+pub mod host;
+pub mod inotify;
+pub mod pipe;
+pub mod process;
+pub mod signal;
+pub mod terminal;

@@ -1,0 +1,77 @@
+//! The self-pipe: a byte written anywhere (a signal handler, a worker thread) wakes the loop out of poll(2).
+//! Bytes carry no meaning; what happened is read from flags and queues after the pipe is drained.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Both ends, non-blocking and close-on-exec.
+pub struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Pipe {
+    /// A new pipe.
+    ///
+    /// # Errors
+    /// No descriptors left (pipe2(2)).
+    pub fn new() -> io::Result<Pipe> {
+        let mut fds: [RawFd; 2] = [-1, -1];
+        // SAFETY: pipe2 fills the two integers it is given.
+        if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let [r, w] = fds;
+        // SAFETY: both descriptors are new and owned by nobody else.
+        unsafe { Ok(Pipe { read: OwnedFd::from_raw_fd(r), write: OwnedFd::from_raw_fd(w) }) }
+    }
+
+    /// The descriptor a signal handler writes to; valid as long as the pipe lives.
+    pub fn writer(&self) -> RawFd {
+        self.write.as_raw_fd()
+    }
+
+    /// Wakes whoever polls the reading end. A full pipe is awake already.
+    pub fn wake(&self) {
+        wake(self.write.as_raw_fd());
+    }
+
+    /// Empties the pipe. Flags and queues are read after this, so nothing is lost.
+    pub fn drain(&self) {
+        let mut buf = [0u8; 64];
+        loop {
+            // SAFETY: the buffer is valid for its length.
+            let n = unsafe { libc::read(self.read.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) };
+            if n <= 0 || (n as usize) < buf.len() {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until the pipe is readable or `timeout` milliseconds are over (`None`: for ever).
+    pub fn wait(&self, timeout: Option<u64>) {
+        use std::os::fd::AsFd;
+        wait_readable(self.read.as_fd(), timeout);
+    }
+}
+
+/// Writes one byte; async-signal-safe.
+pub fn wake(fd: RawFd) {
+    let byte = 0u8;
+    // SAFETY: one byte of valid memory; a bad descriptor only gives EBADF.
+    unsafe { libc::write(fd, (&raw const byte).cast(), 1) };
+}
+
+/// Sleeps in poll(2) until `fd` is readable, a signal came, or `timeout` milliseconds are over.
+/// True when the descriptor has something to say (data, end or error).
+pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<u64>) -> bool {
+    let ms = match timeout {
+        None => -1,
+        Some(t) => i32::try_from(t).unwrap_or(i32::MAX),
+    };
+    let mut p = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one valid pollfd.
+    let n = unsafe { libc::poll(&mut p, 1, ms) };
+    n > 0 && p.revents != 0
+}

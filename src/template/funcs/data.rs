@@ -1,0 +1,185 @@
+//! The functions over lists, maps and JSON.
+
+use super::{MOST_ITEMS, check_bytes, check_items, fail, int_arg, strings, text_arg};
+use crate::error::{Error, Result};
+use crate::formats::json;
+use crate::template::Context;
+use crate::template::go::fmt::type_name;
+use crate::value::{Elem, List, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Lists and maps that functions build nest no deeper: printing and freeing them walks down.
+const DEEPEST: usize = 100;
+
+fn deeper_than(v: &Value, left: usize) -> bool {
+    match v {
+        Value::List(l) => left == 0 || l.items.iter().any(|e| deeper_than(e, left - 1)),
+        Value::Map(m) => left == 0 || m.values().any(|e| deeper_than(e, left - 1)),
+        _ => false,
+    }
+}
+
+fn built(v: Value) -> Result<Value> {
+    if deeper_than(&v, DEEPEST) { fail(&["lists and maps nest deeper than 100 levels"]) } else { Ok(v) }
+}
+
+/// A map from keys and values in turn.
+pub fn map(_: &Context, args: &[Value]) -> Result<Value> {
+    if args.len() % 2 != 0 {
+        return fail(&["invalid map call"]);
+    }
+    let mut map = BTreeMap::new();
+    for pair in args.chunks(2) {
+        let [Value::Str(key), value] = pair else {
+            return fail(&["map keys must be strings"]);
+        };
+        map.insert(key.to_string(), value.clone());
+    }
+    built(Value::map(map))
+}
+
+/// The arguments as a list.
+pub fn list(_: &Context, args: &[Value]) -> Result<Value> {
+    built(Value::list(args.to_vec()))
+}
+
+fn list_arg(args: &[Value]) -> Option<&Arc<List>> {
+    match args.first() {
+        Some(Value::List(l)) => Some(l),
+        _ => None,
+    }
+}
+
+/// A list with one element more.
+pub fn append(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut items = list_arg(args).map_or_else(Vec::new, |l| l.items.clone());
+    check_items(items.len() + 1)?;
+    items.extend(args.get(1).cloned());
+    built(Value::list(items))
+}
+
+fn map_arg(args: &[Value]) -> Option<&BTreeMap<String, Value>> {
+    args.first().and_then(Value::as_map)
+}
+
+/// Whether a map has a key.
+pub fn has_key(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::Bool(map_arg(args).is_some_and(|m| m.contains_key(text_arg(args, 1)))))
+}
+
+/// The keys of a map, sorted.
+pub fn keys(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(strings(map_arg(args).map_or_else(Vec::new, |m| m.keys().map(|k| Value::str(k)).collect())))
+}
+
+/// The values of a map, in the order of its keys.
+pub fn values(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::list(map_arg(args).map_or_else(Vec::new, |m| m.values().cloned().collect())))
+}
+
+/// The integers from the first argument to the second, both included.
+pub fn seq(_: &Context, args: &[Value]) -> Result<Value> {
+    let (from, to) = (int_arg(args, 0), int_arg(args, 1));
+    if from <= to {
+        let count = to.abs_diff(from);
+        check_items(usize::try_from(count).unwrap_or(MOST_ITEMS).saturating_add(1))?;
+    }
+    Ok(Value::typed_list(Elem::Int, (from..=to).map(Value::Int).collect()))
+}
+
+/// Any list in reversed order; anything else as it is.
+pub fn reversed(v: &Value) -> Value {
+    match v {
+        Value::List(l) => Value::typed_list(l.elem, l.items.iter().rev().cloned().collect()),
+        _ => v.clone(),
+    }
+}
+
+/// confd's `reverse`: it turns lists of strings and of pairs round and gives anything else back as it is, also
+/// what comes straight from `gets` (whose Go type it does not know).
+pub fn reverse(_: &Context, args: &[Value]) -> Result<Value> {
+    let v = args.first().unwrap_or(&Value::Nil);
+    match v {
+        Value::List(l) if matches!(l.elem, Elem::Str | Elem::Pair) => Ok(reversed(v)),
+        _ => Ok(v.clone()),
+    }
+}
+
+/// Strings by their length in bytes.
+pub fn sort_by_length(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut items = list_arg(args).map_or_else(Vec::new, |l| l.items.clone());
+    items.sort_by_key(|v| v.as_bytes().map_or(0, <[u8]>::len));
+    Ok(strings(items))
+}
+
+/// Pairs by the length of their keys.
+pub fn sort_pairs_by_length(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut items = Vec::new();
+    for v in list_arg(args).map_or(&[][..], |l| &l.items) {
+        match v {
+            Value::Pair(p) => items.push((p.key.len(), v.clone())),
+            _ => {
+                let got = args.first().map_or("", type_name);
+                return fail(&["wrong type for value; expected []memkv.KVPair; got ", got]);
+            }
+        }
+    }
+    items.sort_by_key(|i| i.0);
+    Ok(Value::typed_list(Elem::Pair, items.into_iter().map(|i| i.1).collect()))
+}
+
+fn parsed(args: &[Value]) -> Result<Value> {
+    json::parse(text_arg(args, 0)).map_err(Error::config)
+}
+
+/// Any JSON.
+pub fn from_json(_: &Context, args: &[Value]) -> Result<Value> {
+    parsed(args)
+}
+
+fn mismatch<T>(v: &Value, into: &str) -> Result<T> {
+    let what = match v {
+        Value::Map(_) => "object",
+        Value::List(_) => "array",
+        Value::Str(_) => "string",
+        Value::Float(_) => "number",
+        _ => "bool",
+    };
+    fail(&["json: cannot unmarshal ", what, " into Go value of type ", into])
+}
+
+/// A JSON object as a map.
+pub fn json_object(_: &Context, args: &[Value]) -> Result<Value> {
+    match parsed(args)? {
+        v @ Value::Map(_) => Ok(v),
+        Value::Nil => Ok(Value::map(BTreeMap::new())),
+        v => mismatch(&v, "map[string]interface {}"),
+    }
+}
+
+/// A JSON array as a list.
+pub fn json_array(_: &Context, args: &[Value]) -> Result<Value> {
+    match parsed(args)? {
+        v @ Value::List(_) => Ok(v),
+        Value::Nil => Ok(Value::list(Vec::new())),
+        v => mismatch(&v, "[]interface {}"),
+    }
+}
+
+fn written(args: &[Value], indent: Option<usize>) -> Result<Value> {
+    let mut out = Vec::new();
+    json::write(&mut out, args.first().unwrap_or(&Value::Nil), indent).map_err(Error::config)?;
+    check_bytes(out.len())?;
+    Ok(Value::from_bytes(&Arc::from(""), &out))
+}
+
+/// JSON on one line.
+pub fn to_json(_: &Context, args: &[Value]) -> Result<Value> {
+    written(args, None)
+}
+
+/// JSON with two spaces a level.
+pub fn to_pretty_json(_: &Context, args: &[Value]) -> Result<Value> {
+    written(args, Some(0))
+}

@@ -1,0 +1,124 @@
+//! The functions that look at the store. Each look is recorded exactly: a key as a key, a glob as the text before its
+//! first wildcard, a folder as its prefix.
+
+use super::{fail, path, strings, text_arg};
+use crate::error::{Error, Kind, Result};
+use crate::store::Entry;
+use crate::template::Context;
+use crate::value::{Elem, Pair, Value};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+fn value_of(entry: &Entry) -> Value {
+    Value::from_bytes(&entry.0, &entry.1)
+}
+
+fn pair_of(entry: &Entry) -> Value {
+    Value::Pair(Arc::new(Pair { key: entry.0.clone(), value: value_of(entry) }))
+}
+
+fn missing(key: &str) -> Error {
+    Error::new(Kind::MissingKey, ["key does not exist: ", key].concat())
+}
+
+/// Whether the key exists.
+pub fn exists(ctx: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::Bool(ctx.store.get(text_arg(args, 0)).is_some()))
+}
+
+/// The key with its value.
+pub fn get(ctx: &Context, args: &[Value]) -> Result<Value> {
+    let key = text_arg(args, 0);
+    ctx.store.get(key).map(pair_of).ok_or_else(|| missing(key))
+}
+
+/// The value of a key, or the second argument when there is no such key.
+pub fn getv(ctx: &Context, args: &[Value]) -> Result<Value> {
+    let key = text_arg(args, 0);
+    match (ctx.store.get(key), args.get(1)) {
+        (Some(entry), _) => Ok(value_of(entry)),
+        (None, Some(default)) => Ok(default.clone()),
+        (None, None) => Err(missing(key)),
+    }
+}
+
+/// The entries whose key matches the pattern, in key order.
+fn matching<'a>(ctx: &'a Context, pattern: &str) -> Result<Vec<&'a Entry>> {
+    let Some(compiled) = path::compile(pattern) else {
+        return fail(&["syntax error in pattern"]);
+    };
+    let literal = pattern.find(['*', '?', '[', '\\']).and_then(|at| pattern.get(..at));
+    Ok(match literal {
+        None => ctx.store.get(pattern).into_iter().collect(),
+        Some(prefix) => ctx.store.under(prefix).iter().filter(|e| path::matches(&compiled, &e.0)).collect(),
+    })
+}
+
+/// The keys that match, with their values, by key.
+pub fn gets(ctx: &Context, args: &[Value]) -> Result<Value> {
+    let list = matching(ctx, text_arg(args, 0))?.into_iter().map(pair_of).collect();
+    Ok(Value::typed_list(Elem::Pairs, list))
+}
+
+/// The values of the keys that match, by value.
+pub fn getvs(ctx: &Context, args: &[Value]) -> Result<Value> {
+    let mut list: Vec<&Entry> = matching(ctx, text_arg(args, 0))?;
+    list.sort_by(|a, b| a.1.cmp(&b.1));
+    Ok(strings(list.into_iter().map(value_of).collect()))
+}
+
+/// A folder as a prefix that ends in `/`; `None` when no key can be in it.
+fn folder(clean: &str) -> Option<String> {
+    if !clean.starts_with('/') {
+        return None;
+    }
+    let mut s = String::from(clean);
+    if clean != "/" {
+        s.push('/');
+    }
+    Some(s)
+}
+
+fn names(set: BTreeSet<&str>) -> Value {
+    strings(set.into_iter().map(Value::str).collect())
+}
+
+/// What is directly in a folder: its keys and folders. Of a key itself: its own last word.
+pub fn ls(ctx: &Context, args: &[Value]) -> Result<Value> {
+    let name = text_arg(args, 0);
+    let clean = path::clean(name);
+    let mut found = BTreeSet::new();
+    if let Some((key, _)) = ctx.store.get(name) {
+        found.insert(path::base(key));
+    }
+    if let Some(prefix) = folder(&clean) {
+        for (key, _) in ctx.store.under(&prefix) {
+            // memkv compares the words of the paths: of the root ("/" is two empty words) only leaves match.
+            let nested = key.get(prefix.len()..).is_some_and(|k| k.contains('/'));
+            if &**key == name || (clean == "/" && nested) {
+                continue;
+            }
+            let rest = key.strip_prefix(name).unwrap_or(key);
+            let rest = rest.strip_prefix('/').unwrap_or(rest);
+            found.insert(rest.split('/').next().unwrap_or(""));
+        }
+    }
+    Ok(names(found))
+}
+
+/// The folders directly in a folder.
+pub fn lsdir(ctx: &Context, args: &[Value]) -> Result<Value> {
+    let name = text_arg(args, 0);
+    let clean = path::clean(name);
+    let mut found = BTreeSet::new();
+    // Of the root, memkv finds none (see `ls`).
+    if let Some(prefix) = folder(&clean).filter(|_| clean != "/") {
+        for (key, _) in ctx.store.under(&prefix) {
+            let rest = key.get(prefix.len()..).unwrap_or("");
+            if let (true, Some((dir, _))) = (key.starts_with(name), rest.split_once('/')) {
+                found.insert(dir);
+            }
+        }
+    }
+    Ok(names(found))
+}

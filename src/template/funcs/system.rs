@@ -1,0 +1,73 @@
+//! The functions that look outside: the clock, the environment, files, names of hosts. The look-ups of names may block
+//! for as long as the resolver does; the design runs such renders on a worker.
+
+use super::{fail, strings, text_arg};
+use crate::error::Result;
+use crate::template::Context;
+use crate::value::{Time, Value};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Now, in UTC: a scratch image holds no time zone data.
+pub fn datetime(_: &Context, _: &[Value]) -> Result<Value> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Value::Time(Time { secs: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nanos: now.subsec_nanos() }))
+}
+
+/// A variable of the environment, or the second argument when it is unset or empty.
+pub fn getenv(ctx: &Context, args: &[Value]) -> Result<Value> {
+    let found = (ctx.env)(text_arg(args, 0)).filter(|v| !v.is_empty());
+    Ok(Value::str(found.as_deref().unwrap_or_else(|| text_arg(args, 1))))
+}
+
+/// Whether a file of this name exists; one that cannot be looked at does, as in confd.
+pub fn file_exists(_: &Context, args: &[Value]) -> Result<Value> {
+    let gone = std::fs::metadata(text_arg(args, 0)).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    Ok(Value::Bool(!gone))
+}
+
+/// The host's name, as the kernel tells it.
+pub fn hostname(ctx: &Context, _: &[Value]) -> Result<Value> {
+    match std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(name) => Ok(Value::str(name.trim())),
+        Err(_) => match (ctx.env)("HOSTNAME") {
+            Some(name) => Ok(Value::str(&name)),
+            None => fail(&["cannot read the host's name: /proc is not mounted and HOSTNAME is not set"]),
+        },
+    }
+}
+
+/// The addresses of a host as sorted text; none when it has none. `wanted` 0 takes all, else 4 or 6.
+fn lookup(args: &[Value], wanted: u8) -> Result<Value> {
+    let mut found: Vec<String> = Vec::new();
+    for address in (text_arg(args, 0), 0).to_socket_addrs().into_iter().flatten() {
+        let ip = address.ip();
+        let kind = if matches!(ip, IpAddr::V4(_)) { 4 } else { 6 };
+        if wanted == 0 || wanted == kind {
+            found.push(ip.to_string());
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(strings(found.iter().map(|s| Value::str(s)).collect()))
+}
+
+/// All addresses.
+pub fn lookup_ip(_: &Context, args: &[Value]) -> Result<Value> {
+    lookup(args, 0)
+}
+
+/// The addresses of version 4.
+pub fn lookup_ipv4(_: &Context, args: &[Value]) -> Result<Value> {
+    lookup(args, 4)
+}
+
+/// The addresses of version 6.
+pub fn lookup_ipv6(_: &Context, args: &[Value]) -> Result<Value> {
+    lookup(args, 6)
+}
+
+/// Needs a query of its own to a name server, which is not there yet.
+pub fn lookup_srv(_: &Context, _: &[Value]) -> Result<Value> {
+    fail(&["lookupSRV: not available in this version"])
+}

@@ -1,0 +1,369 @@
+//! The functions over text and integers: Go's strings, strconv and escapes as templates use them.
+
+use super::sha256::digest;
+use super::{check_bytes, check_items, fail, int_arg, strings, text_arg};
+use crate::error::Result;
+use crate::template::Context;
+use crate::template::go::fmt;
+use crate::value::Value;
+use std::sync::Arc;
+
+fn made(bytes: &[u8]) -> Result<Value> {
+    check_bytes(bytes.len())?;
+    Ok(Value::from_bytes(&Arc::from(""), bytes))
+}
+
+/// The bytes of an argument that may be any text, even one that is no UTF-8.
+fn any_text(v: Option<&Value>) -> Result<&[u8]> {
+    match v {
+        Some(v) => match v.as_bytes() {
+            Some(b) => Ok(b),
+            None => fail(&["wrong type for value; expected string; got ", fmt::type_name(v)]),
+        },
+        None => Ok(&[]),
+    }
+}
+
+/// `a + b`, wrapping as Go's int does.
+pub fn add(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::Int(int_arg(args, 0).wrapping_add(int_arg(args, 1))))
+}
+
+/// `a - b`.
+pub fn sub(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::Int(int_arg(args, 0).wrapping_sub(int_arg(args, 1))))
+}
+
+/// `a * b`.
+pub fn mul(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::Int(int_arg(args, 0).wrapping_mul(int_arg(args, 1))))
+}
+
+/// `a / b`, towards zero.
+pub fn div(_: &Context, args: &[Value]) -> Result<Value> {
+    if int_arg(args, 1) == 0 {
+        return fail(&["runtime error: integer divide by zero"]);
+    }
+    Ok(Value::Int(int_arg(args, 0).wrapping_div(int_arg(args, 1))))
+}
+
+/// The rest of `a / b`, with the sign of `a`.
+pub fn modulo(_: &Context, args: &[Value]) -> Result<Value> {
+    if int_arg(args, 1) == 0 {
+        return fail(&["runtime error: integer divide by zero"]);
+    }
+    Ok(Value::Int(int_arg(args, 0).wrapping_rem(int_arg(args, 1))))
+}
+
+/// A decimal integer.
+pub fn atoi(_: &Context, args: &[Value]) -> Result<Value> {
+    let s = text_arg(args, 0);
+    if let Ok(n) = s.parse::<i64>() {
+        return Ok(Value::Int(n));
+    }
+    let digits = s.strip_prefix(['+', '-']).unwrap_or(s);
+    let number = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+    let why = if number { ": value out of range" } else { ": invalid syntax" };
+    fail(&["strconv.Atoi: parsing ", &fmt::quoted(s), why])
+}
+
+/// One of Go's words for true and false.
+pub fn parse_bool(_: &Context, args: &[Value]) -> Result<Value> {
+    let s = text_arg(args, 0);
+    match s {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
+        _ => fail(&["strconv.ParseBool: parsing ", &fmt::quoted(s), ": invalid syntax"]),
+    }
+}
+
+/// Whether the second argument is in the first.
+pub fn contains(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::Bool(text_arg(args, 0).contains(text_arg(args, 1))))
+}
+
+/// The first argument cut at each of the second; at each character when that is empty.
+pub fn split(_: &Context, args: &[Value]) -> Result<Value> {
+    let (s, by) = (text_arg(args, 0), text_arg(args, 1));
+    let mut list = Vec::new();
+    if by.is_empty() {
+        for c in s.chars() {
+            check_items(list.len() + 1)?;
+            list.push(Value::str(c.encode_utf8(&mut [0; 4])));
+        }
+    } else {
+        for part in s.split(by) {
+            check_items(list.len() + 1)?;
+            list.push(Value::str(part));
+        }
+    }
+    Ok(strings(list))
+}
+
+/// The strings of a list with the second argument between them.
+pub fn join(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut out = Vec::new();
+    for (i, v) in args.first().and_then(Value::as_list).unwrap_or(&[]).iter().enumerate() {
+        if i > 0 {
+            out.extend_from_slice(text_arg(args, 1).as_bytes());
+        }
+        out.extend_from_slice(v.as_bytes().unwrap_or(&[]));
+        check_bytes(out.len())?;
+    }
+    made(&out)
+}
+
+/// The first `n` of `old` replaced by `new`; all when `n` is negative.
+pub fn replace(_: &Context, args: &[Value]) -> Result<Value> {
+    let (s, old, new) = (text_arg(args, 0), text_arg(args, 1), text_arg(args, 2));
+    let mut left = usize::try_from(int_arg(args, 3)).unwrap_or(usize::MAX);
+    let mut out = String::new();
+    let mut rest = s;
+    while left > 0 {
+        left -= 1;
+        // An empty `old` stands before each character and at the end.
+        let first = out.is_empty() && rest.len() == s.len();
+        let at = match (old.is_empty(), first) {
+            (true, true) => Some(0),
+            (true, false) => rest.chars().next().map(char::len_utf8),
+            _ => rest.find(old),
+        };
+        let Some(at) = at else { break };
+        out.push_str(rest.get(..at).unwrap_or(""));
+        out.push_str(new);
+        check_bytes(out.len())?;
+        rest = rest.get(at + old.len()..).unwrap_or("");
+        if first && old.is_empty() && new.is_empty() {
+            return Ok(Value::str(s));
+        }
+    }
+    out.push_str(rest);
+    Ok(Value::str(&out))
+}
+
+/// The first argument without the second at its end.
+pub fn trim_suffix(_: &Context, args: &[Value]) -> Result<Value> {
+    let s = text_arg(args, 0);
+    Ok(Value::str(s.strip_suffix(text_arg(args, 1)).unwrap_or(s)))
+}
+
+/// The first argument without the second at its start.
+pub fn trim_prefix(_: &Context, args: &[Value]) -> Result<Value> {
+    let s = text_arg(args, 0);
+    Ok(Value::str(s.strip_prefix(text_arg(args, 1)).unwrap_or(s)))
+}
+
+/// Go's upper case: character by character, so a letter without a single capital stays.
+pub fn to_upper(_: &Context, args: &[Value]) -> Result<Value> {
+    let one = |c: char| {
+        let mut up = c.to_uppercase();
+        if up.len() == 1 { up.next().unwrap_or(c) } else { c }
+    };
+    Ok(Value::str(&text_arg(args, 0).chars().map(one).collect::<String>()))
+}
+
+/// Go's lower case.
+pub fn to_lower(_: &Context, args: &[Value]) -> Result<Value> {
+    let one = |c: char| c.to_lowercase().next().unwrap_or(c);
+    Ok(Value::str(&text_arg(args, 0).chars().map(one).collect::<String>()))
+}
+
+/// The second argument as often as the first says.
+pub fn repeat(_: &Context, args: &[Value]) -> Result<Value> {
+    let s = text_arg(args, 1);
+    let Ok(n) = usize::try_from(int_arg(args, 0)) else {
+        return fail(&["strings: negative Repeat count"]);
+    };
+    check_bytes(s.len().saturating_mul(n))?;
+    Ok(Value::str(&if s.is_empty() { String::new() } else { s.repeat(n) }))
+}
+
+fn indented(args: &[Value], start: &str) -> Result<Value> {
+    let s = text_arg(args, 1);
+    let Ok(n) = usize::try_from(int_arg(args, 0)) else {
+        return fail(&["strings: negative Repeat count"]);
+    };
+    let lines = s.bytes().filter(|b| *b == b'\n').count() + 1;
+    check_bytes(n.saturating_mul(lines).saturating_add(s.len()))?;
+    let pad = " ".repeat(n);
+    let mut out = String::from(start);
+    for (i, line) in s.split('\n').enumerate() {
+        if i > 0 {
+            out.push('\n');
+        }
+        if !s.is_empty() {
+            out.push_str(&pad);
+        }
+        out.push_str(line);
+    }
+    Ok(Value::str(&out))
+}
+
+/// Spaces before each line.
+pub fn indent(_: &Context, args: &[Value]) -> Result<Value> {
+    indented(args, "")
+}
+
+/// A line end, then spaces before each line.
+pub fn nindent(_: &Context, args: &[Value]) -> Result<Value> {
+    indented(args, "\n")
+}
+
+/// In double quotes, as Go quotes.
+pub fn quote(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::str(&fmt::quoted(text_arg(args, 0))))
+}
+
+/// In single quotes.
+pub fn squote(_: &Context, args: &[Value]) -> Result<Value> {
+    Ok(Value::str(&["'", text_arg(args, 0), "'"].concat()))
+}
+
+/// Go's Sprint.
+pub fn print(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut out = Vec::new();
+    fmt::print(&mut out, args, false);
+    made(&out)
+}
+
+/// Go's Sprintln.
+pub fn println(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut out = Vec::new();
+    fmt::print(&mut out, args, true);
+    made(&out)
+}
+
+/// Go's Sprintf.
+pub fn printf(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut out = Vec::new();
+    let whole = fmt::printf(&mut out, text_arg(args, 0).as_bytes(), args.get(1..).unwrap_or(&[]));
+    check_bytes(if whole { out.len() } else { usize::MAX })?;
+    made(&out)
+}
+
+/// What the escapes work on: the arguments as an action prints them.
+fn printed(args: &[Value]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let shown: Vec<Value> =
+        args.iter().map(|v| if matches!(v, Value::Nil) { Value::str("<no value>") } else { v.clone() }).collect();
+    fmt::print(&mut out, &shown, false);
+    out
+}
+
+/// For HTML text and attributes.
+pub fn html(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut out = Vec::new();
+    for b in printed(args) {
+        let s: &[u8] = match b {
+            0 => "\u{fffd}".as_bytes(),
+            b'"' => b"&#34;",
+            b'\'' => b"&#39;",
+            b'&' => b"&amp;",
+            b'<' => b"&lt;",
+            b'>' => b"&gt;",
+            _ => &[b],
+        };
+        out.extend_from_slice(s);
+    }
+    made(&out)
+}
+
+/// For a string of JavaScript.
+pub fn js(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut out = Vec::new();
+    let text = printed(args);
+    let mut at = 0;
+    while let Some((c, size)) = text.get(at..).and_then(fmt::decode) {
+        match c {
+            '\\' | '\'' | '"' => {
+                out.push(b'\\');
+                out.extend_from_slice(text.get(at..at + size).unwrap_or(&[]));
+            }
+            '<' | '>' | '&' | '=' | '\0'..=' ' if c != ' ' => {
+                out.extend_from_slice(b"\\u");
+                fmt::hex(&mut out, u32::from(c), 4, true);
+            }
+            _ if c.is_ascii() || fmt::is_print(c) => out.extend_from_slice(text.get(at..at + size).unwrap_or(&[])),
+            _ => {
+                out.extend_from_slice(b"\\u");
+                let width = if u32::from(c) > 0xffff { 5 } else { 4 };
+                fmt::hex(&mut out, u32::from(c), width, true);
+            }
+        }
+        at += size;
+    }
+    made(&out)
+}
+
+/// For the query of a URL.
+pub fn urlquery(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut out = Vec::new();
+    for b in printed(args) {
+        match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(b),
+            b' ' => out.push(b'+'),
+            _ => {
+                out.push(b'%');
+                fmt::hex(&mut out, u32::from(b), 2, true);
+            }
+        }
+    }
+    made(&out)
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Standard base64, padded; takes bytes that are no text.
+pub fn base64_encode(_: &Context, args: &[Value]) -> Result<Value> {
+    let data = any_text(args.first())?;
+    let mut out = Vec::with_capacity(data.len() / 3 * 4 + 4);
+    for chunk in data.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let n = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+        for i in 0..4 {
+            let six = usize::try_from((n >> (18 - 6 * i)) & 63).unwrap_or(0);
+            let c = BASE64.get(six).copied().unwrap_or(b'=');
+            out.push(if i as usize > chunk.len() { b'=' } else { c });
+        }
+    }
+    made(&out)
+}
+
+/// Standard base64, padded; line ends are passed over.
+pub fn base64_decode(_: &Context, args: &[Value]) -> Result<Value> {
+    let s = text_arg(args, 0).as_bytes();
+    let mut out = Vec::new();
+    let (mut bits, mut count, mut pads) = (0_u32, 0, 0);
+    for (i, c) in s.iter().enumerate() {
+        let six = BASE64.iter().position(|b| b == c);
+        match (six, c) {
+            (_, b'\r' | b'\n') => continue,
+            (None, b'=') if count >= 2 && count + pads < 4 => pads += 1,
+            (Some(six), _) if pads == 0 => {
+                bits = (bits << 6) | u32::try_from(six).unwrap_or(0);
+                count += 1;
+                if count == 4 {
+                    out.extend_from_slice(bits.to_be_bytes().get(1..).unwrap_or(&[]));
+                    (bits, count) = (0, 0);
+                }
+            }
+            _ => return fail(&["illegal base64 data at input byte ", &i.to_string()]),
+        }
+    }
+    match (count, pads) {
+        (0, _) => {}
+        (2, 2) => out.push(u8::try_from((bits >> 4) & 255).unwrap_or(0)),
+        (3, 1) => out.extend_from_slice((bits << 6).to_be_bytes().get(1..3).unwrap_or(&[])),
+        _ => return fail(&["illegal base64 data at input byte ", &s.len().to_string()]),
+    }
+    made(&out)
+}
+
+/// The SHA-256 of a text, in hexadecimal.
+pub fn sha256sum(_: &Context, args: &[Value]) -> Result<Value> {
+    let mut out = Vec::new();
+    for word in digest(any_text(args.first())?) {
+        fmt::hex(&mut out, word, 8, false);
+    }
+    made(&out)
+}

@@ -1,0 +1,199 @@
+//! Arguments of functions and methods: how many there may be, and whether each fits its parameter, by Go's rules of
+//! assignment. It calls methods of times; functions are called by `exec`.
+
+use super::exec::State;
+use super::node::{Is, Node};
+use super::{fmt, time};
+use crate::error::{Error, Result};
+use crate::value::{Elem, Value};
+
+/// A method about to be called.
+pub struct Method<'a> {
+    /// The receiver.
+    pub on: &'a Value,
+    /// Its name.
+    pub name: &'a str,
+    /// Its parameters.
+    pub sig: &'static str,
+}
+
+/// The parameters of a value's method of this name, if it has one.
+pub fn methods_of(value: &Value, name: &str) -> Option<&'static str> {
+    match value {
+        Value::Time(_) => time::METHODS.iter().find(|m| m.0 == name).map(|m| m.1),
+        Value::Named(..) if name == "String" => Some(""),
+        _ => None,
+    }
+}
+
+/// The Go type of a parameter.
+pub fn type_of(param: u8) -> &'static str {
+    match param {
+        b's' => "string",
+        b'i' => "int",
+        b'f' => "float64",
+        b'b' => "bool",
+        b'S' => "[]string",
+        b'L' => "[]interface {}",
+        b'M' => "map[string]interface {}",
+        b't' => "time.Time",
+        _ => "interface {}",
+    }
+}
+
+/// The error for a value that is no text where text is needed.
+pub fn not_text(key: &str) -> Error {
+    let mut s = String::from("cannot use the value of ");
+    s.push_str(if key.is_empty() { "this argument" } else { key });
+    s.push_str(" as text: it is not UTF-8 (base64Encode takes it)");
+    Error::config(s)
+}
+
+/// The parameters of a signature, in order, and whether the last repeats.
+fn params(sig: &str) -> (Vec<u8>, usize, bool) {
+    let (mut list, mut optional, mut many) = (Vec::new(), 0, false);
+    for c in sig.bytes() {
+        match c {
+            b'?' => optional += 1,
+            b'*' => many = true,
+            _ => list.push(c),
+        }
+    }
+    (list, optional, many)
+}
+
+impl<'p> State<'p, '_> {
+    /// Evaluates the arguments of `name` for `sig`; `last` comes from the pipeline.
+    pub fn arguments(
+        &mut self,
+        dot: &Value,
+        name: &str,
+        sig: &str,
+        args: &'p [Node],
+        last: Option<Value>,
+    ) -> Result<Vec<Value>> {
+        let (list, optional, many) = params(sig);
+        let count = args.len() + usize::from(last.is_some());
+        let fixed = list.len() - usize::from(many);
+        if many && count < fixed {
+            let (want, got) = (fixed.to_string(), args.len().to_string());
+            return self.fail(&["wrong number of args for ", name, ": want at least ", &want, " got ", &got]);
+        }
+        if !many && (count > list.len() || count < list.len() - optional) {
+            let (want, got) = (list.len().to_string(), count.to_string());
+            return self.fail(&["wrong number of args for ", name, ": want ", &want, " got ", &got]);
+        }
+        let param = |i: usize| list.get(i).or(list.last()).copied().unwrap_or(b'a');
+        let mut values = Vec::with_capacity(count);
+        for (i, arg) in args.iter().enumerate() {
+            let value = self.argument(dot, param(i), arg)?;
+            values.push(value);
+        }
+        if let Some(value) = last {
+            let value = self.fit(value, param(args.len()))?;
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    /// Calls a method.
+    pub fn method(
+        &mut self,
+        dot: &Value,
+        method: &Method,
+        node: &'p Node,
+        args: &'p [Node],
+        last: Option<Value>,
+    ) -> Result<Value> {
+        let values = self.arguments(dot, method.name, method.sig, args, last)?;
+        let result = match method.on {
+            Value::Time(t) => time::call(*t, method.name, &values),
+            Value::Named(of, n) => Ok(Value::str(&time::name(*of, *n))),
+            _ => Ok(Value::Nil),
+        };
+        match result {
+            Ok(value) => Ok(value),
+            Err(e) => {
+                self.at(node);
+                Err(self.error(e.kind, &["error calling ", method.name, ": ", &e.text].concat()))
+            }
+        }
+    }
+
+    /// One argument for a parameter.
+    pub fn argument(&mut self, dot: &Value, param: u8, node: &'p Node) -> Result<Value> {
+        self.at(node);
+        let value = match &node.is {
+            Is::Dot => dot.clone(),
+            Is::Nil => {
+                if matches!(param, b'a' | b'S' | b'L' | b'M') {
+                    return self.fit(Value::Nil, param);
+                }
+                return self.fail(&["cannot assign nil to ", type_of(param)]);
+            }
+            Is::Field(_) | Is::Variable(_) | Is::Function(_) | Is::Chain(..) => {
+                self.term(dot, node, node, &[], None)?
+            }
+            Is::Pipe(_) => self.pipeline(dot, node)?,
+            Is::Bool(_) | Is::Str(..) | Is::Number(..) => return self.literal(dot, param, node),
+            _ => return self.fail(&["can't handle the argument"]),
+        };
+        self.fit(value, param)
+    }
+
+    /// A literal takes the type of its parameter, when it can.
+    fn literal(&mut self, dot: &Value, param: u8, node: &'p Node) -> Result<Value> {
+        let want = match (param, &node.is) {
+            (b'i', Is::Number(_, n)) => match n.int {
+                Some(i) => return Ok(Value::Int(i)),
+                None => "integer",
+            },
+            (b'f', Is::Number(_, n)) => return Ok(Value::Float(n.float)),
+            (b'a', _) => return self.constant(dot, node),
+            (b's', Is::Str(..)) => {
+                let value = self.constant(dot, node)?;
+                return self.fit(value, param);
+            }
+            (b'b', Is::Bool(b)) => return Ok(Value::Bool(*b)),
+            (b's', _) => "string",
+            (b'b', _) => "bool",
+            (b'i', _) => "integer",
+            (b'f', _) => "float",
+            _ => "",
+        };
+        let mut text = String::new();
+        super::node::write(&mut text, node);
+        if want.is_empty() {
+            return self.fail(&["can't handle ", &text, " for arg of type ", type_of(param)]);
+        }
+        self.fail(&["expected ", want, "; found ", &text])
+    }
+
+    /// The value, when it may be assigned to the parameter.
+    fn fit(&mut self, value: Value, param: u8) -> Result<Value> {
+        let good = match (param, &value) {
+            (b'a', _)
+            | (b's', Value::Str(_))
+            | (b'i', Value::Int(_))
+            | (b'f', Value::Float(_))
+            | (b'b', Value::Bool(_))
+            | (b'L', Value::List(_))
+            | (b'M', Value::Map(_))
+            | (b't', Value::Time(_)) => true,
+            (b'S', Value::List(l)) => l.elem == Elem::Str,
+            (b's', Value::Bytes(b)) => {
+                let why = not_text(&b.key).text;
+                return self.fail(&[&why]);
+            }
+            (b'S', Value::Nil) => return Ok(Value::typed_list(Elem::Str, Vec::new())),
+            (b'L', Value::Nil) => return Ok(Value::list(Vec::new())),
+            (b'M', Value::Nil) => return Ok(Value::map(std::collections::BTreeMap::new())),
+            (_, Value::Nil) => return self.fail(&["invalid value; expected ", type_of(param)]),
+            _ => false,
+        };
+        if good {
+            return Ok(value);
+        }
+        self.fail(&["wrong type for value; expected ", type_of(param), "; got ", fmt::type_name(&value)])
+    }
+}

@@ -1,0 +1,542 @@
+//! Walks a template's tree and writes its output, by Go's rules of truth, scope and fields. It decides what runs in
+//! which order and what an error says; values and functions come from elsewhere.
+
+use super::args::{Method, methods_of};
+use super::node::{self, Arm, Is, Node, Pipe};
+use super::{Program, fmt};
+use crate::error::{Error, Kind, Result};
+use crate::template::Context;
+use crate::template::funcs::{Func, truth};
+use crate::value::Value;
+
+/// Templates call templates no deeper.
+const DEEPEST_CALL: usize = 100;
+/// Lists and pipelines nest no deeper, over all templates: this bounds the stack.
+const DEEPEST: usize = 400;
+/// A render that takes more steps than this never ends.
+const MOST_STEPS: u64 = 50_000_000;
+
+/// Renders the program.
+pub fn run(program: &Program, ctx: &Context) -> Result<Vec<u8>> {
+    let mut s = State {
+        program,
+        ctx,
+        out: Vec::new(),
+        vars: vec![("$", Value::Nil)],
+        base: 0,
+        node: None,
+        template: &program.name,
+        calls: 0,
+        depth: 0,
+        steps: 0,
+        failed_at: None,
+    };
+    let root = program.defined.get(&program.name).map_or(&[][..], Vec::as_slice);
+    match s.walk_list(&Value::Nil, root) {
+        Ok(_) => Ok(s.out),
+        Err(mut e) => {
+            if let Some(pos) = s.failed_at {
+                super::show_line(&mut e.text, &program.text, pos);
+            }
+            Err(e)
+        }
+    }
+}
+
+/// What a list of nodes ends in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// The next node.
+    Next,
+    /// The end of the range.
+    Break,
+    /// The next element of the range.
+    Continue,
+}
+
+/// One render.
+pub struct State<'p, 'c> {
+    program: &'p Program,
+    /// What functions see.
+    pub ctx: &'c Context<'c>,
+    out: Vec<u8>,
+    vars: Vec<(&'p str, Value)>,
+    /// Where the variables of the running template begin.
+    base: usize,
+    /// The node that an error names.
+    node: Option<&'p Node>,
+    template: &'p str,
+    calls: usize,
+    depth: usize,
+    steps: u64,
+    failed_at: Option<usize>,
+}
+
+impl<'p> State<'p, '_> {
+    /// Errors name this node from now on.
+    pub fn at(&mut self, node: &'p Node) {
+        self.node = Some(node);
+    }
+
+    /// An error at the current node, in Go's form.
+    pub fn error(&mut self, kind: Kind, why: &str) -> Error {
+        let mut s = String::from("template: ");
+        s.push_str(&self.program.name);
+        if let Some(node) = self.node {
+            let before = self.program.text.get(..node.pos).unwrap_or("");
+            let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+            let column = node.pos - before.rfind('\n').map_or(0, |i| i + 1);
+            s.push(':');
+            s.push_str(&line.to_string());
+            s.push(':');
+            s.push_str(&column.to_string());
+            s.push_str(": executing ");
+            s.push_str(&fmt::quoted(self.template));
+            s.push_str(" at <");
+            node::write(&mut s, node);
+            s.push('>');
+            self.failed_at = self.failed_at.or(Some(node.pos));
+        }
+        s.push_str(": ");
+        s.push_str(why);
+        Error::new(kind, s)
+    }
+
+    /// The same, from parts.
+    pub fn fail<T>(&mut self, parts: &[&str]) -> Result<T> {
+        Err(self.error(Kind::Config, &parts.concat()))
+    }
+
+    fn step(&mut self) -> Result<()> {
+        self.steps += 1;
+        if self.steps > MOST_STEPS {
+            return self.fail(&["more than 50,000,000 steps: does it end?"]);
+        }
+        Ok(())
+    }
+
+    fn deeper(&mut self) -> Result<()> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return self.fail(&["nested too deeply"]);
+        }
+        Ok(())
+    }
+
+    fn written(&mut self) -> Result<()> {
+        if self.out.len() > self.ctx.max_output {
+            let most = self.ctx.max_output.to_string();
+            return self.fail(&["the output is larger than ", &most, " bytes"]);
+        }
+        Ok(())
+    }
+
+    fn walk_list(&mut self, dot: &Value, list: &'p [Node]) -> Result<Flow> {
+        self.deeper()?;
+        for node in list {
+            let flow = self.walk(dot, node)?;
+            if flow != Flow::Next {
+                self.depth -= 1;
+                return Ok(flow);
+            }
+        }
+        self.depth -= 1;
+        Ok(Flow::Next)
+    }
+
+    fn walk(&mut self, dot: &Value, node: &'p Node) -> Result<Flow> {
+        self.at(node);
+        self.step()?;
+        match &node.is {
+            Is::Text(text) => {
+                self.out.extend_from_slice(text.as_bytes());
+                self.written()?;
+            }
+            Is::Action(pipe) => {
+                let value = self.pipeline(dot, pipe)?;
+                if !matches!(&pipe.is, Is::Pipe(p) if !p.vars.is_empty()) {
+                    self.at(node);
+                    print_value(&mut self.out, &value);
+                    self.written()?;
+                }
+            }
+            Is::Choice(with, arms, otherwise) => {
+                let mark = self.vars.len();
+                let flow = self.choice(dot, *with, arms, otherwise.as_deref())?;
+                self.vars.truncate(mark);
+                return Ok(flow);
+            }
+            Is::Range(arm, otherwise) => {
+                let mark = self.vars.len();
+                let flow = self.range(dot, arm, otherwise.as_deref())?;
+                self.vars.truncate(mark);
+                return Ok(flow);
+            }
+            Is::Template(name, pipe) => self.call_template(dot, node, name, pipe.as_deref())?,
+            Is::Break => return Ok(Flow::Break),
+            Is::Continue => return Ok(Flow::Continue),
+            _ => return self.fail(&["unknown node"]),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn choice(&mut self, dot: &Value, with: bool, arms: &'p [Arm], otherwise: Option<&'p [Node]>) -> Result<Flow> {
+        for arm in arms {
+            let value = self.pipeline(dot, &arm.pipe)?;
+            if truth(&value) {
+                return self.walk_list(if with { &value } else { dot }, &arm.list);
+            }
+        }
+        match otherwise {
+            Some(list) => self.walk_list(dot, list),
+            None => Ok(Flow::Next),
+        }
+    }
+
+    fn range(&mut self, dot: &Value, arm: &'p Arm, otherwise: Option<&'p [Node]>) -> Result<Flow> {
+        let Is::Pipe(pipe) = &arm.pipe.is else { return Ok(Flow::Next) };
+        let over = self.pipeline(dot, &arm.pipe)?;
+        let mark = self.vars.len();
+        let mut any = false;
+        match &over {
+            Value::Nil => {}
+            Value::List(list) => {
+                for (i, item) in list.items.iter().enumerate() {
+                    any = true;
+                    let index = Value::Int(i64::try_from(i).unwrap_or(i64::MAX));
+                    if self.iteration(arm, pipe, index, item, mark)? == Flow::Break {
+                        break;
+                    }
+                }
+            }
+            Value::Map(map) => {
+                for (key, item) in map.iter() {
+                    any = true;
+                    if self.iteration(arm, pipe, Value::str(key), item, mark)? == Flow::Break {
+                        break;
+                    }
+                }
+            }
+            Value::Int(n) | Value::Named(_, n) => {
+                if pipe.vars.len() > 1 {
+                    let shown = shown(&over);
+                    return self.fail(&["can't use ", &shown, " to iterate over more than one variable"]);
+                }
+                for i in 0..*n {
+                    any = true;
+                    if self.iteration(arm, pipe, Value::Int(i), &Value::Int(i), mark)? == Flow::Break {
+                        break;
+                    }
+                }
+            }
+            _ => {
+                let shown = shown(&over);
+                return self.fail(&["range can't iterate over ", &shown]);
+            }
+        }
+        match otherwise {
+            Some(list) if !any => self.walk_list(dot, list),
+            _ => Ok(Flow::Next),
+        }
+    }
+
+    fn iteration(&mut self, arm: &'p Arm, pipe: &'p Pipe, index: Value, item: &Value, mark: usize) -> Result<Flow> {
+        self.step()?;
+        let values = if pipe.vars.len() > 1 { vec![index, item.clone()] } else { vec![item.clone()] };
+        for (i, (name, value)) in pipe.vars.iter().zip(values).enumerate() {
+            if pipe.assign {
+                self.set(name, value)?;
+            } else if let Some(slot) = self.vars.get_mut(mark + i - pipe.vars.len()) {
+                slot.1 = value;
+            }
+        }
+        let flow = self.walk_list(item, &arm.list)?;
+        self.vars.truncate(mark);
+        Ok(flow)
+    }
+
+    fn call_template(&mut self, dot: &Value, node: &'p Node, name: &str, pipe: Option<&'p Node>) -> Result<()> {
+        let program = self.program;
+        let Some((name, list)) = program.defined.get_key_value(name) else {
+            return self.fail(&["template ", &fmt::quoted(name), " not defined"]);
+        };
+        if self.calls >= DEEPEST_CALL {
+            return self.fail(&["exceeded maximum template depth (100)"]);
+        }
+        let value = match pipe {
+            Some(pipe) => self.pipeline(dot, pipe)?,
+            None => Value::Nil,
+        };
+        self.at(node);
+        self.run_template(name, list, value)
+    }
+
+    fn run_template(&mut self, name: &'p str, list: &'p [Node], dot: Value) -> Result<()> {
+        let (base, template, mark) = (self.base, self.template, self.vars.len());
+        self.vars.push(("$", dot.clone()));
+        self.base = mark;
+        self.template = name;
+        self.calls += 1;
+        self.walk_list(&dot, list)?;
+        self.calls -= 1;
+        self.template = template;
+        self.base = base;
+        self.vars.truncate(mark);
+        Ok(())
+    }
+
+    /// `include`: what `{{template}}` would write, as a value.
+    pub fn include(&mut self, name: &str, dot: Value) -> Result<Value> {
+        let program = self.program;
+        let Some((name, list)) = program.defined.get_key_value(name) else {
+            return self.fail(&["error calling include: template ", &fmt::quoted(name), " not defined"]);
+        };
+        if self.calls >= DEEPEST_CALL {
+            return self.fail(&["exceeded maximum template depth (100)"]);
+        }
+        let outer = std::mem::take(&mut self.out);
+        self.run_template(name, list, dot)?;
+        let inner = std::mem::replace(&mut self.out, outer);
+        Ok(Value::from_bytes(&std::sync::Arc::from(""), &inner))
+    }
+
+    fn set(&mut self, name: &str, value: Value) -> Result<()> {
+        let base = self.base;
+        for slot in self.vars.iter_mut().skip(base).rev() {
+            if slot.0 == name {
+                slot.1 = value;
+                return Ok(());
+            }
+        }
+        self.fail(&["undefined variable: ", name])
+    }
+
+    fn get(&mut self, name: &str) -> Result<Value> {
+        match self.vars.iter().skip(self.base).rev().find(|v| v.0 == name) {
+            Some((_, value)) => Ok(value.clone()),
+            None => self.fail(&["undefined variable: ", name]),
+        }
+    }
+
+    /// The value of a pipeline; what it declares stays on the stack of variables.
+    pub fn pipeline(&mut self, dot: &Value, node: &'p Node) -> Result<Value> {
+        self.at(node);
+        let Is::Pipe(pipe) = &node.is else { return Ok(Value::Nil) };
+        self.deeper()?;
+        let mut value = None;
+        for command in &pipe.commands {
+            self.step()?;
+            value = Some(self.command(dot, command, value)?);
+        }
+        let value = value.unwrap_or(Value::Nil);
+        for name in &pipe.vars {
+            if pipe.assign {
+                self.set(name, value.clone())?;
+            } else {
+                self.vars.push((name, value.clone()));
+            }
+        }
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn command(&mut self, dot: &Value, node: &'p Node, last: Option<Value>) -> Result<Value> {
+        let Is::Command(words) = &node.is else { return Ok(Value::Nil) };
+        let Some((first, args)) = words.split_first() else { return Ok(Value::Nil) };
+        match &first.is {
+            Is::Field(_) | Is::Chain(..) | Is::Variable(_) | Is::Function(_) => {
+                self.term(dot, first, node, args, last)
+            }
+            _ => {
+                if !matches!(first.is, Is::Pipe(_)) {
+                    self.at(first);
+                }
+                self.no_arguments(first, args, last.is_some())?;
+                match &first.is {
+                    Is::Pipe(_) => self.pipeline(dot, first),
+                    Is::Nil => self.fail(&["nil is not a command"]),
+                    _ => self.constant(dot, first),
+                }
+            }
+        }
+    }
+
+    fn no_arguments(&mut self, first: &Node, args: &[Node], last: bool) -> Result<()> {
+        if args.is_empty() && !last {
+            return Ok(());
+        }
+        let mut text = String::new();
+        node::write(&mut text, first);
+        self.fail(&["can't give argument to non-function ", &text])
+    }
+
+    /// A constant, or dot, where its type is free.
+    pub fn constant(&mut self, dot: &Value, node: &'p Node) -> Result<Value> {
+        self.at(node);
+        Ok(match &node.is {
+            Is::Dot => dot.clone(),
+            Is::Bool(b) => Value::Bool(*b),
+            Is::Str(_, value) => value.clone(),
+            Is::Number(text, n) => {
+                let hex = text.get(1..).is_some_and(|t| t.starts_with(['x', 'X'])) && !text.contains(['p', 'P']);
+                if !hex && !text.starts_with('\'') && text.contains(['.', 'e', 'E', 'p', 'P']) {
+                    Value::Float(n.float)
+                } else {
+                    match n.int {
+                        Some(i) => Value::Int(i),
+                        None => return self.fail(&[text, " overflows int"]),
+                    }
+                }
+            }
+            _ => Value::Nil,
+        })
+    }
+
+    /// A field, a variable, a chain or a function, with its arguments. `whole` is the command it leads, or itself.
+    pub fn term(
+        &mut self,
+        dot: &Value,
+        node: &'p Node,
+        whole: &'p Node,
+        args: &'p [Node],
+        last: Option<Value>,
+    ) -> Result<Value> {
+        self.at(node);
+        match &node.is {
+            Is::Function(f) => self.function(dot, f, whole, args, last),
+            Is::Field(names) => self.fields(dot, dot.clone(), node, names, args, last),
+            Is::Variable(names) => {
+                let Some((name, rest)) = names.split_first() else { return Ok(Value::Nil) };
+                let value = self.get(name)?;
+                if rest.is_empty() {
+                    self.no_arguments(node, args, last.is_some())?;
+                    return Ok(value);
+                }
+                self.fields(dot, value, node, rest, args, last)
+            }
+            Is::Chain(inner, names) => {
+                let value = match &inner.is {
+                    Is::Nil => {
+                        let mut text = String::new();
+                        node::write(&mut text, node);
+                        return self.fail(&["indirection through explicit nil in ", &text]);
+                    }
+                    Is::Pipe(_) => self.pipeline(dot, inner)?,
+                    _ => self.term(dot, inner, inner, &[], None)?,
+                };
+                self.fields(dot, value, node, names, args, last)
+            }
+            _ => Ok(Value::Nil),
+        }
+    }
+
+    /// Follows `.A.B.C` from `value`; only the last name may take arguments.
+    fn fields(
+        &mut self,
+        dot: &Value,
+        value: Value,
+        node: &'p Node,
+        names: &'p [Box<str>],
+        args: &'p [Node],
+        last: Option<Value>,
+    ) -> Result<Value> {
+        let mut value = value;
+        let mut last = last;
+        // Go knows an element of a map only as an interface, and says so.
+        let mut in_map = false;
+        for (i, name) in names.iter().enumerate() {
+            let end = i + 1 == names.len();
+            let (args, last) = if end { (args, last.take()) } else { (&[][..], None) };
+            let has_args = !args.is_empty() || last.is_some();
+            let next = match &value {
+                Value::Nil if in_map => {
+                    return self.fail(&["nil pointer evaluating interface {}.", name]);
+                }
+                Value::Nil => Value::Nil,
+                Value::Map(map) => {
+                    if has_args {
+                        return self.fail(&[name, " is not a method but has arguments"]);
+                    }
+                    let found = map.get(&**name);
+                    in_map = found.is_some();
+                    found.cloned().unwrap_or(Value::Nil)
+                }
+                Value::Pair(pair) if &**name == "Key" || &**name == "Value" => {
+                    if has_args {
+                        return self.fail(&[name, " has arguments but cannot be invoked as function"]);
+                    }
+                    in_map = false;
+                    if &**name == "Key" { Value::Str(pair.key.clone()) } else { pair.value.clone() }
+                }
+                other => match methods_of(other, name) {
+                    Some(sig) => {
+                        in_map = false;
+                        let method = Method { on: other, name, sig };
+                        self.method(dot, &method, node, args, last)?
+                    }
+                    None => {
+                        let of = if in_map { "interface {}" } else { fmt::type_name(other) };
+                        return self.fail(&["can't evaluate field ", name, " in type ", of]);
+                    }
+                },
+            };
+            value = next;
+        }
+        Ok(value)
+    }
+
+    fn function(
+        &mut self,
+        dot: &Value,
+        f: &'static Func,
+        whole: &'p Node,
+        args: &'p [Node],
+        last: Option<Value>,
+    ) -> Result<Value> {
+        if matches!(f.name, "and" | "or") {
+            return self.and_or(dot, f, args, last);
+        }
+        let values = self.arguments(dot, f.name, f.sig, args, last)?;
+        if f.name == "include" {
+            self.at(whole);
+            let name = values.first().and_then(Value::as_str).unwrap_or("").to_string();
+            return self.include(&name, values.get(1).cloned().unwrap_or(Value::Nil));
+        }
+        match (f.call)(self.ctx, &values) {
+            Ok(value) => Ok(value),
+            Err(e) => {
+                self.at(whole);
+                Err(self.error(e.kind, &["error calling ", f.name, ": ", &e.text].concat()))
+            }
+        }
+    }
+
+    /// `and`, `or`: the first argument that decides it; those behind it are not looked at.
+    fn and_or(&mut self, dot: &Value, f: &Func, args: &'p [Node], last: Option<Value>) -> Result<Value> {
+        if args.is_empty() && last.is_none() {
+            return self.fail(&["wrong number of args for ", f.name, ": want at least 1 got 0"]);
+        }
+        let mut value = Value::Nil;
+        for arg in args {
+            value = self.argument(dot, b'a', arg)?;
+            if truth(&value) == (f.name == "or") {
+                return Ok(value);
+            }
+        }
+        Ok(last.unwrap_or(value))
+    }
+}
+
+/// What an action prints.
+fn print_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Nil => out.extend_from_slice(b"<no value>"),
+        _ => fmt::display(out, value),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let mut out = Vec::new();
+    fmt::display(&mut out, value);
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,534 @@
+//! Reads tokens into a tree, with Go's rules and Go's words for what is wrong. It knows variables and functions by
+//! name; it computes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::fmt;
+use super::lex::{Item, Tok, lex};
+use super::node::{self, Arm, Is, Node, Pipe};
+use super::number;
+use crate::error::{Error, Result};
+use crate::template::funcs;
+use crate::value::Value;
+
+/// Control structures and parentheses nest no deeper.
+const DEEPEST: usize = 100;
+
+/// Parses `text` into the templates it defines, itself among them as `name`.
+///
+/// # Errors
+/// `template: NAME:LINE: what is wrong`, and the line itself.
+pub fn parse(name: &str, text: &str) -> Result<BTreeMap<String, Vec<Node>>> {
+    let (items, lex_error) = lex(text);
+    let mut p = Parser {
+        name,
+        text,
+        items,
+        lex_error,
+        at: 0,
+        seen: 0,
+        vars: vec![Box::from("$")],
+        ranges: 0,
+        depth: 0,
+        action: None,
+        defined: BTreeMap::new(),
+        last: Item { tok: Tok::Eof, from: text.len(), to: text.len() },
+    };
+    let root = p.top()?;
+    p.define(name, root)?;
+    Ok(p.defined)
+}
+
+/// What ended a list.
+#[derive(PartialEq, Eq)]
+enum End {
+    End,
+    Else,
+}
+
+enum Part {
+    Node(Node),
+    End(End),
+}
+
+struct Parser<'a> {
+    name: &'a str,
+    text: &'a str,
+    items: Vec<Item>,
+    lex_error: String,
+    /// The next token.
+    at: usize,
+    /// The furthest token that was looked at: errors name its line, as Go's do.
+    seen: usize,
+    vars: Vec<Box<str>>,
+    ranges: usize,
+    depth: usize,
+    /// Where the action began that is being read.
+    action: Option<usize>,
+    defined: BTreeMap<String, Vec<Node>>,
+    last: Item,
+}
+
+impl<'a> Parser<'a> {
+    fn next(&mut self) -> Item {
+        self.seen = self.seen.max(self.at);
+        let item = self.items.get(self.at).copied().unwrap_or(self.last);
+        self.at += 1;
+        item
+    }
+    fn backup(&mut self) {
+        self.at = self.at.saturating_sub(1);
+    }
+    fn peek(&mut self) -> Item {
+        let item = self.next();
+        self.backup();
+        item
+    }
+    fn next_solid(&mut self) -> Item {
+        loop {
+            let item = self.next();
+            if item.tok != Tok::Space {
+                return item;
+            }
+        }
+    }
+    fn peek_solid(&mut self) -> Item {
+        let item = self.next_solid();
+        self.backup();
+        item
+    }
+    fn word(&self, item: Item) -> &'a str {
+        self.text.get(item.from..item.to).unwrap_or("")
+    }
+    fn line(&self, pos: usize) -> usize {
+        self.text.bytes().take(pos).filter(|b| *b == b'\n').count() + 1
+    }
+
+    /// An error at the furthest token.
+    fn error(&self, why: &str) -> Error {
+        let pos = self.items.get(self.seen).unwrap_or(&self.last).from;
+        let mut s = String::from("template: ");
+        s.push_str(self.name);
+        s.push(':');
+        s.push_str(&self.line(pos).to_string());
+        s.push_str(": ");
+        s.push_str(why);
+        super::show_line(&mut s, self.text, pos);
+        Error::config(s)
+    }
+    fn fail<T>(&self, why: &str) -> Result<T> {
+        Err(self.error(why))
+    }
+    fn fail_with<T>(&self, before: &str, what: &str, after: &str) -> Result<T> {
+        Err(self.error(&[before, what, after].concat()))
+    }
+    fn unexpected<T>(&self, item: Item, context: &str) -> Result<T> {
+        if item.tok == Tok::Error {
+            let mut why = self.lex_error.clone();
+            if let Some(action) = self.action.filter(|a| self.line(*a) != self.line(item.from)) {
+                // "unclosed action" needs no second "action".
+                why.push_str(if why.ends_with(" action") { " started at " } else { " in action started at " });
+                why.push_str(self.name);
+                why.push(':');
+                why.push_str(&self.line(action).to_string());
+            }
+            return self.fail(&why);
+        }
+        let word = self.word(item);
+        let shown = if item.tok == Tok::Eof {
+            String::from("EOF")
+        } else if item.is_keyword() {
+            ["<", word, ">"].concat()
+        } else if word.len() > 10 {
+            let cut = word.char_indices().nth(10).map_or(word.len(), |c| c.0);
+            [&fmt::quoted(word.get(..cut).unwrap_or("")), "..."].concat()
+        } else {
+            fmt::quoted(word)
+        };
+        self.fail(&["unexpected ", &shown, " in ", context].concat())
+    }
+    fn expect(&mut self, tok: Tok, context: &str) -> Result<Item> {
+        let item = self.next_solid();
+        if item.tok == tok { Ok(item) } else { self.unexpected(item, context) }
+    }
+
+    fn define(&mut self, name: &str, list: Vec<Node>) -> Result<()> {
+        match self.defined.get(name) {
+            Some(old) if !node::is_empty(old) => {
+                if node::is_empty(&list) {
+                    return Ok(());
+                }
+                self.fail_with("template: multiple definition of template ", &fmt::quoted(name), "")
+            }
+            _ => {
+                self.defined.insert(name.to_string(), list);
+                Ok(())
+            }
+        }
+    }
+
+    fn top(&mut self) -> Result<Vec<Node>> {
+        let mut root = Vec::new();
+        loop {
+            let item = self.peek();
+            match item.tok {
+                Tok::Eof => return Ok(root),
+                Tok::LeftDelim => {
+                    let start = self.at;
+                    self.next();
+                    if self.next_solid().tok == Tok::Define {
+                        self.definition()?;
+                        continue;
+                    }
+                    self.at = start;
+                }
+                _ => {}
+            }
+            match self.text_or_action()? {
+                Part::Node(n) => root.push(n),
+                Part::End(End::End) => return self.fail("unexpected {{end}}"),
+                Part::End(End::Else) => return self.fail("unexpected {{else}}"),
+            }
+        }
+    }
+
+    /// `{{define "name"}}`: the keyword is past.
+    fn definition(&mut self) -> Result<()> {
+        let context = "define clause";
+        let item = self.next_solid();
+        let name = self.template_name(item, context)?;
+        self.expect(Tok::RightDelim, context)?;
+        self.body(&name, context)
+    }
+
+    /// The list of a definition, which has variables of its own.
+    fn body(&mut self, name: &str, context: &str) -> Result<()> {
+        let vars = std::mem::replace(&mut self.vars, vec![Box::from("$")]);
+        let ranges = std::mem::take(&mut self.ranges);
+        let (list, end) = self.list()?;
+        if end != End::End {
+            return self.fail_with("unexpected {{else}} in ", context, "");
+        }
+        self.vars = vars;
+        self.ranges = ranges;
+        self.define(name, list)
+    }
+
+    fn list(&mut self) -> Result<(Vec<Node>, End)> {
+        if self.depth >= DEEPEST {
+            return self.fail("nested deeper than 100 levels");
+        }
+        self.depth += 1;
+        let mut list = Vec::new();
+        while self.peek_solid().tok != Tok::Eof {
+            match self.text_or_action()? {
+                Part::Node(n) => list.push(n),
+                Part::End(end) => {
+                    self.depth -= 1;
+                    return Ok((list, end));
+                }
+            }
+        }
+        self.fail("unexpected EOF")
+    }
+
+    fn text_or_action(&mut self) -> Result<Part> {
+        let item = self.next_solid();
+        match item.tok {
+            Tok::Text => Ok(Part::Node(Node { pos: item.from, is: Is::Text(Box::from(self.word(item))) })),
+            Tok::LeftDelim => {
+                self.action = Some(item.from);
+                let part = self.action()?;
+                self.action = None;
+                Ok(part)
+            }
+            _ => self.unexpected(item, "input"),
+        }
+    }
+
+    fn action(&mut self) -> Result<Part> {
+        let item = self.next_solid();
+        let (pos, is) = match item.tok {
+            Tok::Block => (item.from, self.block()?),
+            Tok::Break | Tok::Continue => {
+                let end = self.next_solid();
+                let what = if item.tok == Tok::Break { "{{break}}" } else { "{{continue}}" };
+                if end.tok != Tok::RightDelim {
+                    return self.unexpected(end, what);
+                }
+                if self.ranges == 0 {
+                    return self.fail_with("", what, " outside {{range}}");
+                }
+                (item.from, if item.tok == Tok::Break { Is::Break } else { Is::Continue })
+            }
+            Tok::Else => {
+                // "else if" and "else with" go on in the control structure they belong to.
+                if !matches!(self.peek_solid().tok, Tok::If | Tok::With) {
+                    self.expect(Tok::RightDelim, "else")?;
+                }
+                return Ok(Part::End(End::Else));
+            }
+            Tok::End => {
+                self.expect(Tok::RightDelim, "end")?;
+                return Ok(Part::End(End::End));
+            }
+            Tok::If => (item.from, self.choice(Tok::If)?),
+            Tok::With => (item.from, self.choice(Tok::With)?),
+            Tok::Range => (item.from, self.range()?),
+            Tok::Template => {
+                let name_item = self.next_solid();
+                let name = self.template_name(name_item, "template clause")?;
+                let mut pipe = None;
+                if self.next_solid().tok != Tok::RightDelim {
+                    self.backup();
+                    pipe = Some(Box::new(self.pipeline("template clause", Tok::RightDelim)?));
+                }
+                (name_item.from, Is::Template(name.into_boxed_str(), pipe))
+            }
+            _ => {
+                self.backup();
+                let pos = self.peek().from;
+                (pos, Is::Action(Box::new(self.pipeline("command", Tok::RightDelim)?)))
+            }
+        };
+        Ok(Part::Node(Node { pos, is }))
+    }
+
+    /// `if` or `with`, with any number of `else if` or `else with`.
+    fn choice(&mut self, kind: Tok) -> Result<Is> {
+        let context = if kind == Tok::If { "if" } else { "with" };
+        let vars = self.vars.len();
+        let mut arms = Vec::new();
+        let mut otherwise = None;
+        loop {
+            let pipe = self.pipeline(context, Tok::RightDelim)?;
+            let (list, end) = self.list()?;
+            arms.push(Arm { pipe, list });
+            if end == End::End {
+                break;
+            }
+            if self.peek_solid().tok == kind {
+                self.next_solid();
+                continue;
+            }
+            otherwise = Some(self.otherwise()?);
+            break;
+        }
+        self.vars.truncate(vars);
+        Ok(Is::Choice(kind == Tok::With, arms, otherwise))
+    }
+
+    fn otherwise(&mut self) -> Result<Vec<Node>> {
+        let (list, end) = self.list()?;
+        if end != End::End {
+            return self.fail("expected end; found {{else}}");
+        }
+        Ok(list)
+    }
+
+    fn range(&mut self) -> Result<Is> {
+        let vars = self.vars.len();
+        let pipe = self.pipeline("range", Tok::RightDelim)?;
+        self.ranges += 1;
+        let (list, end) = self.list()?;
+        self.ranges -= 1;
+        let otherwise = if end == End::Else { Some(self.otherwise()?) } else { None };
+        self.vars.truncate(vars);
+        Ok(Is::Range(Box::new(Arm { pipe, list }), otherwise))
+    }
+
+    /// `{{block "name" pipeline}}`: a definition and its use in one.
+    fn block(&mut self) -> Result<Is> {
+        let context = "block clause";
+        let item = self.next_solid();
+        let name = self.template_name(item, context)?;
+        let pipe = self.pipeline(context, Tok::RightDelim)?;
+        self.body(&name, context)?;
+        Ok(Is::Template(name.into_boxed_str(), Some(Box::new(pipe))))
+    }
+
+    fn template_name(&mut self, item: Item, context: &str) -> Result<String> {
+        if !matches!(item.tok, Tok::Str | Tok::RawString) {
+            return self.unexpected(item, context);
+        }
+        match number::unquote(self.word(item)) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(why) => self.fail(&why),
+        }
+    }
+
+    fn pipeline(&mut self, context: &str, end: Tok) -> Result<Node> {
+        let pos = self.peek_solid().from;
+        let mut pipe = Pipe { assign: false, vars: Vec::new(), commands: Vec::new() };
+        while self.peek_solid().tok == Tok::Variable {
+            let var = self.next_solid();
+            let start = self.at - 1;
+            let after = self.next_solid();
+            match after.tok {
+                Tok::Assign | Tok::Declare => {
+                    pipe.assign = after.tok == Tok::Assign;
+                    self.declare(&mut pipe, var);
+                    break;
+                }
+                Tok::Char if self.word(after) == "," => {
+                    self.declare(&mut pipe, var);
+                    if context != "range" || pipe.vars.len() > 1 {
+                        return self.fail_with("too many declarations in ", context, "");
+                    }
+                    if !matches!(self.peek_solid().tok, Tok::Variable | Tok::RightDelim | Tok::RightParen) {
+                        return self.fail("range can only initialize variables");
+                    }
+                }
+                _ => {
+                    self.at = start;
+                    break;
+                }
+            }
+        }
+        loop {
+            let item = self.next_solid();
+            if item.tok == end {
+                break;
+            }
+            match item.tok {
+                Tok::Bool
+                | Tok::CharConstant
+                | Tok::Complex
+                | Tok::Dot
+                | Tok::Field
+                | Tok::Identifier
+                | Tok::Number
+                | Tok::Nil
+                | Tok::RawString
+                | Tok::Str
+                | Tok::Variable
+                | Tok::LeftParen => {
+                    self.backup();
+                    let command = self.command()?;
+                    pipe.commands.push(command);
+                }
+                _ => return self.unexpected(item, context),
+            }
+        }
+        if pipe.commands.is_empty() {
+            return self.fail_with("missing value for ", context, "");
+        }
+        for (i, command) in pipe.commands.iter().enumerate().skip(1) {
+            let Is::Command(args) = &command.is else { continue };
+            if matches!(
+                args.first().map(|a| &a.is),
+                Some(Is::Bool(_) | Is::Dot | Is::Nil | Is::Number(..) | Is::Str(..))
+            ) {
+                return self.fail_with("non executable command in pipeline stage ", &(i + 1).to_string(), "");
+            }
+        }
+        Ok(Node { pos, is: Is::Pipe(pipe) })
+    }
+
+    fn declare(&mut self, pipe: &mut Pipe, var: Item) {
+        let name = self.word(var);
+        pipe.vars.push(Box::from(name));
+        self.vars.push(Box::from(name));
+    }
+
+    fn command(&mut self) -> Result<Node> {
+        let pos = self.peek_solid().from;
+        let mut args = Vec::new();
+        loop {
+            self.peek_solid();
+            while self.peek().tok == Tok::Space {
+                self.next();
+            }
+            if let Some(operand) = self.operand()? {
+                args.push(operand);
+            }
+            let item = self.next();
+            match item.tok {
+                Tok::Space => {}
+                Tok::RightDelim | Tok::RightParen => {
+                    self.backup();
+                    break;
+                }
+                Tok::Pipe => break,
+                _ => return self.unexpected(item, "operand"),
+            }
+        }
+        if args.is_empty() {
+            return self.fail("empty command");
+        }
+        Ok(Node { pos, is: Is::Command(args) })
+    }
+
+    fn operand(&mut self) -> Result<Option<Node>> {
+        let Some(mut node) = self.term()? else { return Ok(None) };
+        let pos = self.peek().from;
+        let mut names: Vec<Box<str>> = Vec::new();
+        while self.peek().tok == Tok::Field {
+            let item = self.next();
+            names.push(Box::from(self.word(item).get(1..).unwrap_or("")));
+        }
+        if names.is_empty() {
+            return Ok(Some(node));
+        }
+        match &mut node.is {
+            Is::Field(have) | Is::Variable(have) => {
+                have.extend(names);
+                node.pos = pos;
+                Ok(Some(node))
+            }
+            Is::Bool(_) | Is::Str(..) | Is::Number(..) | Is::Nil | Is::Dot => {
+                let mut text = String::new();
+                node::write(&mut text, &node);
+                self.fail_with("unexpected . after term ", &fmt::quoted(&text), "")
+            }
+            _ => Ok(Some(Node { pos, is: Is::Chain(Box::new(node), names) })),
+        }
+    }
+
+    fn term(&mut self) -> Result<Option<Node>> {
+        let item = self.next_solid();
+        let word = self.word(item);
+        let is = match item.tok {
+            Tok::Identifier => match funcs::find(word) {
+                Some(f) => Is::Function(f),
+                None => return self.fail_with("function ", &fmt::quoted(word), " not defined"),
+            },
+            Tok::Dot => Is::Dot,
+            Tok::Nil => Is::Nil,
+            Tok::Variable => {
+                if !self.vars.iter().any(|v| &**v == word) {
+                    return self.fail_with("undefined variable ", &fmt::quoted(word), "");
+                }
+                Is::Variable(vec![Box::from(word)])
+            }
+            Tok::Field => Is::Field(vec![Box::from(word.get(1..).unwrap_or(""))]),
+            Tok::Bool => Is::Bool(word == "true"),
+            Tok::CharConstant | Tok::Number | Tok::Complex => {
+                let read = if item.tok == Tok::CharConstant { number::character(word) } else { number::number(word) };
+                match read {
+                    Ok(n) => Is::Number(Box::from(word), n),
+                    Err(why) => return self.fail(&why),
+                }
+            }
+            Tok::LeftParen => {
+                if self.depth >= DEEPEST {
+                    return self.fail("max expression depth exceeded");
+                }
+                self.depth += 1;
+                let pipe = self.pipeline("parenthesized pipeline", Tok::RightParen)?;
+                self.depth -= 1;
+                return Ok(Some(pipe));
+            }
+            Tok::Str | Tok::RawString => match number::unquote(word) {
+                Ok(bytes) => Is::Str(Box::from(word), Value::from_bytes(&Arc::from(""), &bytes)),
+                Err(why) => return self.fail(&why),
+            },
+            _ => {
+                self.backup();
+                return Ok(None);
+            }
+        };
+        Ok(Some(Node { pos: item.from, is }))
+    }
+}

@@ -1,0 +1,64 @@
+//! Templates: two dialects over one table of functions. `Go` is Go's text/template, which confd's templates are
+//! written in; `Upon` is the native one. A template is compiled once and rendered often; a render reads a `View` of
+//! the store and gives bytes or an error that names file, line and column and shows the line.
+
+pub mod funcs;
+pub mod go;
+pub mod upon;
+
+use crate::error::Result;
+use crate::store::View;
+
+/// The language a template is written in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Go's text/template with confd's functions.
+    Go,
+    /// The `upon` template engine with the same functions.
+    Upon,
+}
+
+/// What functions may look at, and how much a render may cost.
+pub struct Context<'a> {
+    /// The keys.
+    pub store: View<'a>,
+    /// An environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Most bytes a render may give.
+    pub max_output: usize,
+}
+
+/// A compiled template.
+pub struct Template {
+    program: Program,
+}
+
+enum Program {
+    Go(go::Program),
+    Upon(upon::Program),
+}
+
+impl Template {
+    /// Compiles `text`. `name` stands in errors (the template's file name).
+    ///
+    /// # Errors
+    /// `Kind::Config`, with line, column and the line itself, when the text is no template or names an unknown function.
+    pub fn compile(name: &str, text: &str, dialect: Dialect) -> Result<Template> {
+        let program = match dialect {
+            Dialect::Go => Program::Go(go::Program::compile(name, text)?),
+            Dialect::Upon => Program::Upon(upon::Program::compile(name, text)?),
+        };
+        Ok(Template { program })
+    }
+
+    /// Renders to bytes. What was read is recorded in `ctx.store`, also when it fails.
+    ///
+    /// # Errors
+    /// `Kind::MissingKey` when a key is not there, naming it in full; `Kind::Config` for everything else.
+    pub fn render(&self, ctx: &Context) -> Result<Vec<u8>> {
+        match &self.program {
+            Program::Go(p) => p.render(ctx),
+            Program::Upon(p) => p.render(ctx),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The native dialect: the `upon` engine over the common table of functions. A template is rewritten (see `scan`),
+//! compiled once and rendered often. It decides what values look like when they are printed and how errors read; the
+//! functions themselves, and what upon's blocks mean, are decided elsewhere. `include` is not available.
+//!
+//! As in upon: nothing prints as an empty text, lists and maps cannot be printed, nothing is escaped.
+
+mod convert;
+mod scan;
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::upon::fmt::Formatter;
+use ::upon::{Engine, Value as Theirs, ValueAccess, ValueAccessOp, ValueMember};
+
+use crate::error::{Error, Result};
+use crate::formats::error_at;
+use crate::template::Context;
+use crate::template::go::time;
+use crate::value::Value;
+use convert::Closed;
+use scan::{Scan, What};
+
+/// A compiled template.
+pub struct Program {
+    name: String,
+    text: String,
+    scan: Scan,
+    template: ::upon::Template<'static>,
+}
+
+/// The arguments of the call that comes next. One per render: upon's functions must be `'static` and shareable.
+type Aside = Arc<Mutex<(Theirs, Vec<Theirs>)>>;
+
+impl Program {
+    /// Compiles `text`; `name` stands in errors.
+    ///
+    /// # Errors
+    /// `Kind::Config`, with line, column and the line itself, when `text` is no template, names an unknown function or
+    /// gives one too few or too many arguments.
+    pub fn compile(name: &str, text: &str) -> Result<Program> {
+        let mut scan = scan::rewrite(name, text)?;
+        let source = std::mem::take(&mut scan.text);
+        match Engine::new().compile(source.clone()) {
+            Ok(template) => Ok(Program { name: name.to_string(), text: text.to_string(), scan, template }),
+            Err(e) => Err(place(name, text, &scan, &source, &e)),
+        }
+    }
+
+    /// Renders.
+    ///
+    /// # Errors
+    /// `Kind::MissingKey` when a function says so, `Kind::Config` for what the template does wrong or a render larger
+    /// than `ctx.max_output`.
+    pub fn render(&self, ctx: &Context) -> Result<Vec<u8>> {
+        let aside = Aside::default();
+        let engine = engine(&aside);
+        let failed = RefCell::new(None);
+        let closed = Closed::new(ctx);
+        let mut out = Output { bytes: Vec::new(), most: ctx.max_output, is_full: false };
+        let look = |path: &[ValueMember]| match path {
+            [
+                ValueMember { access: ValueAccess::Key(scan::CALLS), .. },
+                ValueMember { access: ValueAccess::Index(n), .. },
+            ] => {
+                let (head, rest) = std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
+                self.call(ctx, *n, head, rest, &closed).map_err(|e| {
+                    failed.replace(Some((*n, e)));
+                    String::new()
+                })
+            }
+            // `{% if ?.name %}` asks whether there is such a name.
+            [ValueMember { op: ValueAccessOp::Optional, .. }, ..] => Ok(Theirs::None),
+            [ValueMember { access: ValueAccess::Key(name), .. }, ..] => Err(unknown(name)),
+            _ => Err("not found".to_string()),
+        };
+        let done = self.template.render_from_fn(&engine, look).to_writer(&mut out);
+        let Err(e) = done else { return Ok(out.bytes) };
+        if let Some((n, e)) = failed.take() {
+            let at = self.scan.sites.get(n).map_or(0, |site| site.at);
+            return Err(Error::new(e.kind, error_at(&self.name, &self.text, at, &e.text).text));
+        }
+        if out.is_full {
+            let mut text = self.name.clone();
+            text.push_str(": the output is larger than ");
+            text.push_str(&ctx.max_output.to_string());
+            text.push_str(" bytes");
+            return Err(Error::config(text));
+        }
+        Err(place(&self.name, &self.text, &self.scan, self.template.source(), &e))
+    }
+
+    /// Call `n` of the template, with the arguments that were put aside.
+    fn call(&self, ctx: &Context, n: usize, head: Theirs, rest: Vec<Theirs>, closed: &Closed) -> Result<Theirs> {
+        let deep = |name: &str| {
+            let mut text = String::from(name);
+            text.push_str(": a value is nested more than 100 levels deep");
+            Error::config(text)
+        };
+        let (callee, is_filter) = match self.scan.sites.get(n).map(|site| &site.what) {
+            Some(What::Call(callee)) => (callee, false),
+            Some(What::Filter(callee)) => (callee, true),
+            Some(What::Text(text)) => return Ok(Theirs::String(text.clone())),
+            None => return Ok(Theirs::None),
+        };
+        let mut args = Vec::with_capacity(rest.len().saturating_add(1));
+        for value in is_filter.then_some(head).into_iter().chain(rest) {
+            args.push(convert::from_upon(value, closed, 0).ok_or_else(|| deep(callee.name))?);
+        }
+        convert::fit(callee, &mut args).map_err(Error::config)?;
+        let result = match (callee.call, args.split_first()) {
+            (Some(call), _) => call(ctx, &args)?,
+            (None, Some((Value::Time(t), rest))) => time::call(*t, callee.name, rest)?,
+            (None, _) => Value::Nil,
+        };
+        convert::into_upon(&result, closed, 0).ok_or_else(|| deep(callee.name))
+    }
+}
+
+fn engine(aside: &Aside) -> Engine<'static> {
+    let mut engine = Engine::new();
+    let aside = aside.clone();
+    engine.add_function(scan::ASIDE, move |head: Theirs, rest: Vec<Theirs>| {
+        *aside.lock().unwrap_or_else(PoisonError::into_inner) = (head, rest);
+    });
+    engine.add_function(scan::SECOND, |_: Theirs, second: Theirs| second);
+    engine.set_default_formatter(&print);
+    engine
+}
+
+/// How a value is printed.
+fn print(f: &mut Formatter<'_>, value: &Theirs) -> ::upon::fmt::Result {
+    match value {
+        Theirs::None => Ok(()),
+        Theirs::Bool(b) => Ok(f.write_str(if *b { "true" } else { "false" })?),
+        Theirs::Integer(n) => Ok(f.write_str(&n.to_string())?),
+        Theirs::Float(n) => Ok(f.write_str(&n.to_string())?),
+        Theirs::String(s) => Ok(f.write_str(s)?),
+        Theirs::List(_) => Err("a list cannot be printed: loop over it, or use join or toJson".into()),
+        Theirs::Map(_) => match convert::shown(value) {
+            Some(Ok(text)) => Ok(f.write_str(text)?),
+            Some(Err(key)) => Err(convert::not_text(key).into()),
+            None => Err("a map cannot be printed: loop over it, or name one of its fields".into()),
+        },
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let mut text = String::from("there is no variable ");
+    text.push_str(name);
+    if scan::find(name).is_some() {
+        text.push_str("; the function of this name is called with parentheses: ");
+        text.push_str(name);
+        text.push_str("()");
+    }
+    text
+}
+
+/// An error of upon's, at its place in the template as written. upon tells the place only in the long form of its
+/// message, `--> NAME:LINE:COLUMN`.
+fn place(name: &str, text: &str, scan: &Scan, source: &str, e: &::upon::Error) -> Error {
+    let short = e.to_string();
+    // "invalid syntax: ", "render error: ": the file and the line say as much.
+    let message = short.split_once(": ").map_or(short.as_str(), |(_, rest)| rest);
+    let mut long = String::new();
+    let _ = write!(long, "{e:#}");
+    let mut numbers = long
+        .split_once("--> <anonymous>:")
+        .and_then(|(_, rest)| rest.split_once('\n'))
+        .map_or("", |(place, _)| place)
+        .split(':')
+        .map(|n| n.parse::<usize>().unwrap_or(1).saturating_sub(1));
+    let (Some(line), Some(column)) = (numbers.next(), numbers.next()) else {
+        let mut text = String::from(name);
+        text.push_str(": ");
+        text.push_str(message);
+        return Error::config(text);
+    };
+    error_at(name, text, scan.origin(offset(source, line, column)), message)
+}
+
+/// The byte offset that upon turned into this line and column (from 0): it takes every character for one byte.
+fn offset(source: &str, line: usize, column: usize) -> usize {
+    let before = source.split('\n').take(line).map(|l| l.chars().count().saturating_add(1));
+    before.fold(column, usize::saturating_add)
+}
+
+/// Collects what upon writes, up to a limit.
+struct Output {
+    bytes: Vec<u8>,
+    most: usize,
+    is_full: bool,
+}
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.most.saturating_sub(self.bytes.len()) {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod tests;

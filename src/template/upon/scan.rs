@@ -1,0 +1,601 @@
+//! Rewrites a template so that upon can run it: upon's functions have a fixed number of arguments and cannot see the
+//! render's keys, so each call becomes a fixed pair of functions round a variable that stands for the call. It also
+//! mends what upon's lexer gets wrong (braces in plain text, comments that eat white space, text that ends in a
+//! backslash) and bounds what upon recurses over. It checks names and numbers of arguments; it evaluates nothing.
+//!
+//! `f(x, y)` becomes `__b(__a(0,[x, y]),__c.N)` and `x | f: y` becomes `x | __a:[y]|__b:__c.N`: upon evaluates from
+//! left to right, so `__a` puts the arguments aside, the look-up of `__c.N` is call N, and `__b` gives its result.
+
+use crate::error::{Error, Result};
+use crate::formats::error_at;
+use crate::template::Context;
+use crate::template::funcs;
+use crate::template::go::time::METHODS;
+use crate::value::Value;
+
+/// Puts arguments aside.
+pub const ASIDE: &str = "__a";
+/// Gives its second argument.
+pub const SECOND: &str = "__b";
+/// The variable whose members are the calls.
+pub const CALLS: &str = "__c";
+
+/// Most levels of brackets, of filters in one tag, and of blocks: upon's compiler recurses over them.
+const DEPTH: usize = 100;
+
+/// A function, or a method of times: Go's `t.Format "2006"` is `Format(t, "2006")` here.
+#[derive(Clone, Copy)]
+pub struct Callee {
+    /// Its name.
+    pub name: &'static str,
+    /// Its parameters, as in the table of functions; a method's time comes before them.
+    pub sig: &'static str,
+    /// The function; `None`: a method.
+    pub call: Option<fn(&Context, &[Value]) -> Result<Value>>,
+}
+
+/// The function or method of this name.
+pub fn find(name: &str) -> Option<Callee> {
+    if let Some(func) = funcs::find(name) {
+        return Some(Callee { name: func.name, sig: func.sig, call: Some(func.call) });
+    }
+    METHODS.iter().find(|m| m.0 == name).map(|(name, sig)| Callee { name, sig, call: None })
+}
+
+impl Callee {
+    /// How many arguments it takes: least, and most (`None`: any number).
+    fn arity(&self) -> (usize, Option<usize>) {
+        match funcs::find(self.name) {
+            Some(func) => funcs::arity(func),
+            None => (self.sig.len().saturating_add(1), Some(self.sig.len().saturating_add(1))),
+        }
+    }
+}
+
+/// What a member of `CALLS` stands for.
+pub enum What {
+    /// `f(x)`
+    Call(Callee),
+    /// `x | f`
+    Filter(Callee),
+    /// A text upon's lexer cannot read.
+    Text(String),
+}
+
+/// One place in the template.
+pub struct Site {
+    /// Byte offset in the template as written.
+    pub at: usize,
+    /// What stands there.
+    pub what: What,
+}
+
+/// The rewritten template and the way back.
+pub struct Scan {
+    /// What upon compiles.
+    pub text: String,
+    /// The members of `CALLS`.
+    pub sites: Vec<Site>,
+    marks: Vec<(usize, usize)>,
+}
+
+impl Scan {
+    /// Where byte `at` of the rewritten text came from.
+    pub fn origin(&self, at: usize) -> usize {
+        let next = self.marks.partition_point(|m| m.0 <= at);
+        let Some((new, old)) = next.checked_sub(1).and_then(|i| self.marks.get(i)) else { return at };
+        let limit = self.marks.get(next).map_or(usize::MAX, |m| m.1);
+        old.saturating_add(at.saturating_sub(*new)).min(limit)
+    }
+}
+
+/// Rewrites `text`; `name` stands in errors.
+///
+/// # Errors
+/// `Kind::Config`: a tag, comment, bracket or text that is not closed, an unknown function, a wrong number of
+/// arguments, or deeper nesting than upon can stand.
+pub fn rewrite(name: &str, text: &str) -> Result<Scan> {
+    let mut s = Scanner {
+        name,
+        text,
+        at: 0,
+        scan: Scan { text: String::with_capacity(text.len()), sites: Vec::new(), marks: Vec::new() },
+        blocks: Vec::new(),
+        in_path: false,
+    };
+    s.plain()?;
+    let out = &mut s.scan.text;
+    // upon counts columns in characters but compares them with byte offsets; with this comment at the end it cannot
+    // run past the last line, and `offset` in the parent module can turn its numbers back.
+    let surplus = out.len().saturating_sub(out.chars().count());
+    if surplus > 0 {
+        out.push_str("{#");
+        out.extend(std::iter::repeat_n(' ', surplus));
+        out.push_str("#}");
+    }
+    Ok(s.scan)
+}
+
+/// An open bracket, or (`close` 0) the tag itself.
+struct Frame {
+    close: u8,
+    at: usize,
+    /// The call whose arguments stand here.
+    call: Option<usize>,
+    /// The filter whose arguments stand here, and whether its colon was seen.
+    filter: Option<(usize, bool)>,
+    commas: usize,
+    /// Nothing since the bracket or the last comma.
+    pending: bool,
+}
+
+impl Frame {
+    fn new(close: u8, at: usize, call: Option<usize>) -> Frame {
+        Frame { close, at, call, filter: None, commas: 0, pending: true }
+    }
+    fn count(&self) -> usize {
+        self.commas.saturating_add(usize::from(!self.pending))
+    }
+}
+
+/// What stood before a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Start,
+    Dot,
+    Pipe,
+    If,
+    Else,
+    Other,
+}
+
+struct Scanner<'a> {
+    name: &'a str,
+    text: &'a str,
+    at: usize,
+    scan: Scan,
+    /// The open blocks, and how many levels each one nests in upon (an `else if` is one more).
+    blocks: Vec<usize>,
+    /// upon takes the next digits for a member's number: it does so from any name to the next of `(|,:`, also in
+    /// `{% for x in [1, 2] %}`.
+    in_path: bool,
+}
+
+impl Scanner<'_> {
+    fn byte(&self, at: usize) -> u8 {
+        self.text.as_bytes().get(at).copied().unwrap_or(0)
+    }
+    fn has(&self, at: usize, what: &str) -> bool {
+        self.text.as_bytes().get(at..).is_some_and(|rest| rest.starts_with(what.as_bytes()))
+    }
+    fn error(&self, at: usize, message: &str) -> Error {
+        error_at(self.name, self.text, at, message)
+    }
+    fn mark(&mut self) {
+        let out = self.scan.text.len();
+        let straight = self.scan.marks.last().map_or(self.at == out, |(new, old)| {
+            out.checked_sub(*new).is_some_and(|d| old.saturating_add(d) == self.at)
+        });
+        if !straight {
+            self.scan.marks.push((out, self.at));
+        }
+    }
+    /// Copies up to `to`.
+    fn copy(&mut self, to: usize) {
+        if to > self.at {
+            self.mark();
+            self.scan.text.push_str(self.text.get(self.at..to).unwrap_or(""));
+            self.at = to;
+        }
+    }
+    /// Writes `what` in place of everything up to `to`.
+    fn emit(&mut self, what: &str, to: usize) {
+        self.scan.marks.push((self.scan.text.len(), self.at));
+        self.scan.text.push_str(what);
+        self.at = to;
+    }
+    /// The first position from `at` on that holds no white space.
+    fn skip_space(&self, mut at: usize) -> usize {
+        while matches!(self.byte(at), b' ' | b'\t' | b'\r' | b'\n') {
+            at = at.saturating_add(1);
+        }
+        at
+    }
+    fn skip_word(&self, mut at: usize) -> usize {
+        while self.byte(at).is_ascii_alphanumeric() || self.byte(at) == b'_' {
+            at = at.saturating_add(1);
+        }
+        at
+    }
+
+    /// Text outside tags. upon takes `}}`, `%}` and `#}` there for the end of a tag, and also a `}` right behind a tag.
+    fn plain(&mut self) -> Result<()> {
+        let (mut p, mut start) = (0, 0);
+        while p < self.text.len() {
+            let next = p.saturating_add(1);
+            match (self.byte(p), self.byte(next)) {
+                (b'{', b'{' | b'%') => {
+                    self.copy(p);
+                    self.tag()?;
+                    (p, start) = (self.at, self.at);
+                }
+                (b'{', b'#') => {
+                    self.copy(p);
+                    self.comment()?;
+                    (p, start) = (self.at, self.at);
+                }
+                (b'}', _) if p == start || matches!(self.byte(p.wrapping_sub(1)), b'}' | b'%' | b'#') => {
+                    self.copy(p);
+                    self.emit("{{\"}\"}}", next);
+                    (p, start) = (next, next);
+                }
+                _ => p = next,
+            }
+        }
+        self.copy(p);
+        Ok(())
+    }
+
+    /// A comment becomes an empty text: upon would eat the white space behind it.
+    fn comment(&mut self) -> Result<()> {
+        let begin = self.at;
+        let body = begin.saturating_add(2);
+        let Some(len) = self.text.get(body..).and_then(|rest| rest.find("#}")) else {
+            return Err(self.error(begin, "this comment has no end: #} is missing"));
+        };
+        let body = self.text.get(body..body.saturating_add(len)).unwrap_or("");
+        let end = begin.saturating_add(len).saturating_add(4);
+        self.emit(if body.starts_with('-') { "{{-\"\"" } else { "{{\"\"" }, end);
+        self.scan.text.push_str(if body.ends_with('-') { "-}}" } else { "}}" });
+        Ok(())
+    }
+
+    fn tag(&mut self) -> Result<()> {
+        let begin = self.at;
+        let is_block = self.byte(begin.saturating_add(1)) == b'%';
+        let (end, trim_end) = if is_block { ("%}", "-%}") } else { ("}}", "-}}") };
+        let mut at = begin.saturating_add(2);
+        if self.byte(at) == b'-' {
+            at = at.saturating_add(1);
+        }
+        self.copy(at);
+        let mut frames = vec![Frame::new(0, begin, None)];
+        let mut before = Before::Start;
+        let mut pipes = 0usize;
+        self.in_path = false;
+        loop {
+            self.copy(self.skip_space(self.at));
+            let at = self.at;
+            let next = at.saturating_add(1);
+            let c = self.byte(at);
+            let Some(frame) = frames.last_mut() else { return Ok(()) };
+            let in_brace = frame.close == b'}';
+            if self.has(at, trim_end) || (self.has(at, end) && !in_brace) {
+                if frame.close != 0 {
+                    return Err(self.error(frame.at, "this bracket is not closed before the end of the tag"));
+                }
+                self.end_filter(frame)?;
+                let to = at.saturating_add(if c == b'-' { 3 } else { 2 });
+                // The space keeps upon from reading the `-` of `1 -}}` as part of the number.
+                self.emit(" ", at);
+                self.copy(to);
+                return Ok(());
+            }
+            if c != b',' && c != frame.close {
+                frame.pending = frame.pending && c == b':';
+            }
+            let was = before;
+            before = Before::Other;
+            if matches!(c, b'(' | b'|' | b',' | b':') {
+                self.in_path = false;
+            }
+            match c {
+                0 if at >= self.text.len() => {
+                    return Err(self.error(begin, "this tag has no end"));
+                }
+                b'"' => self.quoted()?,
+                b'(' | b'[' | b'{' => {
+                    if c == b'{' && matches!(self.byte(next), b'{' | b'%' | b'#') {
+                        return Err(self.error(begin, "this tag is not closed before the next one"));
+                    }
+                    let close = if c == b'(' { b')' } else { c.saturating_add(2) };
+                    self.open(&mut frames, Frame::new(close, at, None))?;
+                    self.copy(next);
+                }
+                b')' | b']' | b'}' => {
+                    if frame.close != c {
+                        return Err(self.error(at, "no bracket is open that this one closes"));
+                    }
+                    self.end_filter(frame)?;
+                    match frame.call {
+                        Some(site) => {
+                            self.check(site, frame.count())?;
+                            self.emit("]),", next);
+                            self.member(site);
+                            self.scan.text.push(')');
+                        }
+                        // A space, so that upon does not read two closing braces as the end of the tag.
+                        None if c == b'}' => self.emit("} ", next),
+                        None => self.copy(next),
+                    }
+                    frames.pop();
+                }
+                b',' => {
+                    frame.commas = frame.commas.saturating_add(1);
+                    frame.pending = true;
+                    self.copy(next);
+                }
+                b':' => match &mut frame.filter {
+                    Some((_, colon)) if !*colon => {
+                        *colon = true;
+                        self.emit(":[", next);
+                    }
+                    _ => self.copy(next),
+                },
+                b'|' => {
+                    if !matches!(frame.close, 0 | b')') || frame.call.is_some() {
+                        return Err(self.error(at, "put parentheses round a value with a filter: (value | filter)"));
+                    }
+                    pipes = pipes.saturating_add(1);
+                    if pipes > DEPTH {
+                        return Err(self.error(at, "more than 100 filters in one tag"));
+                    }
+                    self.end_filter(frame)?;
+                    self.copy(next);
+                    before = Before::Pipe;
+                }
+                b'.' => {
+                    self.copy(next);
+                    before = Before::Dot;
+                }
+                b'?' => {
+                    self.copy(next);
+                    before = was;
+                }
+                b'+' | b'-' | b'0'..=b'9' => self.number(was == Before::Dot),
+                b'a'..=b'z' | b'A'..=b'Z' | b'_' => before = self.word(&mut frames, was, is_block)?,
+                _ => return Err(self.error(at, "this character cannot stand here")),
+            }
+        }
+    }
+
+    fn open(&self, frames: &mut Vec<Frame>, frame: Frame) -> Result<()> {
+        if frames.len() > DEPTH {
+            return Err(self.error(frame.at, "more than 100 levels of brackets"));
+        }
+        frames.push(frame);
+        Ok(())
+    }
+
+    /// A number with its sign, or the number of a member. Parentheses make upon read it as a number.
+    fn number(&mut self, is_index: bool) {
+        let wrap = self.in_path && !is_index;
+        if wrap {
+            self.emit("(", self.at);
+        }
+        if matches!(self.byte(self.at), b'+' | b'-') {
+            self.copy(self.skip_space(self.at.saturating_add(1)));
+        }
+        let mut to = self.at;
+        loop {
+            let c = self.byte(to);
+            let sign = matches!(c, b'+' | b'-') && matches!(self.byte(to.wrapping_sub(1)), b'e' | b'E');
+            if !(c.is_ascii_digit() || !is_index && (c.is_ascii_alphabetic() || matches!(c, b'_' | b'.') || sign)) {
+                break;
+            }
+            to = to.saturating_add(1);
+        }
+        self.copy(to);
+        if wrap {
+            self.emit(")", self.at);
+        }
+    }
+
+    /// A text. upon takes `\"` for a quote also where the backslash itself is quoted: `"a\\"`.
+    fn quoted(&mut self) -> Result<()> {
+        let begin = self.at;
+        let mut value = String::new();
+        let mut rest = self.text.get(begin.saturating_add(1)..).unwrap_or("").char_indices();
+        let mut quoted_last = false;
+        loop {
+            let Some((i, c)) = rest.next().filter(|(_, c)| !matches!(c, '\r' | '\n')) else {
+                return Err(self.error(begin, "this text has no end on its line: \" is missing"));
+            };
+            let here = begin.saturating_add(1).saturating_add(i);
+            match c {
+                '"' => {
+                    let to = here.saturating_add(1);
+                    if quoted_last {
+                        self.emit("", to);
+                        let site = self.site(begin, What::Text(value));
+                        self.member(site);
+                    } else {
+                        self.copy(to);
+                    }
+                    return Ok(());
+                }
+                '\\' => {
+                    let c = match rest.next() {
+                        Some((_, 'n')) => '\n',
+                        Some((_, 'r')) => '\r',
+                        Some((_, 't')) => '\t',
+                        Some((_, c @ ('"' | '\\'))) => c,
+                        _ => {
+                            let text = "a backslash in a text stands before n, r, t, \" or another backslash";
+                            return Err(self.error(here, text));
+                        }
+                    };
+                    value.push(c);
+                    quoted_last = c == '\\';
+                }
+                c => {
+                    value.push(c);
+                    quoted_last = false;
+                }
+            }
+        }
+    }
+
+    /// A name: a keyword, a member, a function or a variable.
+    fn word(&mut self, frames: &mut Vec<Frame>, before: Before, is_block: bool) -> Result<Before> {
+        let begin = self.at;
+        let to = self.skip_word(begin);
+        let word = self.text.get(begin..to).unwrap_or("");
+        if before == Before::Dot {
+            self.copy(to);
+            return Ok(Before::Other);
+        }
+        let Some(frame) = frames.last_mut() else { return Ok(Before::Other) };
+        if before == Before::Pipe {
+            let site = self.site(begin, What::Filter(self.function(begin, word)?));
+            frame.filter = Some((site, false));
+            (frame.commas, frame.pending) = (0, true);
+            self.emit(ASIDE, to);
+            return Ok(Before::Other);
+        }
+        let after = self.skip_space(to);
+        let is_call = self.byte(after) == b'(';
+        if is_block && frame.close == 0 {
+            self.nest(word, before)?;
+        }
+        let is_keyword = match word {
+            "not" => before == Before::If || !is_call,
+            "as" | "if" | "else" | "endif" | "for" | "in" | "endfor" | "with" | "endwith" | "include" | "true"
+            | "false" => true,
+            _ => false,
+        };
+        if word == "as" {
+            self.end_filter(frame)?;
+        }
+        if word == "include" {
+            return Err(self.error(begin, "include is not available: a template is one file"));
+        }
+        if word.starts_with("__") {
+            return Err(self.error(begin, "names that begin with two underscores are taken"));
+        }
+        if !is_keyword && self.byte(after) == b'"' {
+            // As it is written in Go's templates.
+            let mut text = String::from("a function is called with parentheses: ");
+            text.push_str(word);
+            text.push_str("(...)");
+            return Err(self.error(begin, &text));
+        }
+        if is_call && !is_keyword {
+            let site = self.site(begin, What::Call(self.function(begin, word)?));
+            self.open(frames, Frame::new(b')', after, Some(site)))?;
+            self.emit("__b(__a(0,[", after.saturating_add(1));
+            self.in_path = false;
+            return Ok(Before::Other);
+        }
+        self.copy(to);
+        self.in_path |= !is_keyword;
+        Ok(match word {
+            "if" => Before::If,
+            "else" => Before::Else,
+            _ => Before::Other,
+        })
+    }
+
+    /// Keeps count of the blocks. That they match is upon's business.
+    fn nest(&mut self, word: &str, before: Before) -> Result<()> {
+        match (word, before) {
+            ("if" | "for" | "with", Before::Start) => self.blocks.push(1),
+            ("if", Before::Else) => {
+                if let Some(levels) = self.blocks.last_mut() {
+                    *levels = levels.saturating_add(1);
+                }
+            }
+            ("endif" | "endfor" | "endwith", Before::Start) => {
+                self.blocks.pop();
+            }
+            _ => return Ok(()),
+        }
+        if self.blocks.iter().fold(0, |n: usize, levels| n.saturating_add(*levels)) > DEPTH {
+            return Err(self.error(self.at, "more than 100 levels of blocks (an else if is one more level)"));
+        }
+        Ok(())
+    }
+
+    fn site(&mut self, at: usize, what: What) -> usize {
+        self.scan.sites.push(Site { at, what });
+        self.scan.sites.len().saturating_sub(1)
+    }
+
+    fn member(&mut self, site: usize) {
+        self.scan.text.push_str(CALLS);
+        self.scan.text.push('.');
+        self.scan.text.push_str(&site.to_string());
+        self.in_path = true;
+    }
+
+    fn end_filter(&mut self, frame: &mut Frame) -> Result<()> {
+        if let Some((site, colon)) = frame.filter.take() {
+            let given = if colon { frame.count() } else { 0 };
+            self.check(site, given.saturating_add(1))?;
+            self.emit(if colon { "]|__b:" } else { ":[]|__b:" }, self.at);
+            self.member(site);
+        }
+        Ok(())
+    }
+
+    fn function(&self, at: usize, word: &str) -> Result<Callee> {
+        if let Some(callee) = find(word) {
+            return Ok(callee);
+        }
+        let mut text = String::from("there is no function ");
+        text.push_str(word);
+        let near = funcs::all().iter().map(|f| (distance(word, f.name), f.name)).min();
+        if let Some((d, name)) = near
+            && d <= 2
+            && d < word.len()
+        {
+            text.push_str("; did you mean ");
+            text.push_str(name);
+            text.push('?');
+        }
+        Err(self.error(at, &text))
+    }
+
+    fn check(&self, site: usize, given: usize) -> Result<()> {
+        let Some(Site { at, what: What::Call(callee) | What::Filter(callee) }) = self.scan.sites.get(site) else {
+            return Ok(());
+        };
+        let (least, most) = callee.arity();
+        if given >= least && most.is_none_or(|most| given <= most) {
+            return Ok(());
+        }
+        let mut text = String::from(callee.name);
+        text.push_str(": takes ");
+        text.push_str(&least.to_string());
+        match most {
+            None => text.push_str(" or more"),
+            Some(most) if most > least => {
+                text.push_str(" to ");
+                text.push_str(&most.to_string());
+            }
+            Some(_) => {}
+        }
+        text.push_str(if most.unwrap_or(least) == 1 { " argument, not " } else { " arguments, not " });
+        text.push_str(&given.to_string());
+        Err(self.error(*at, &text))
+    }
+}
+
+/// How many letters must be added, dropped or changed to get from one name to the other; case does not count.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = i;
+        let mut left = i.saturating_add(1);
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
+            let change = corner.saturating_add(usize::from(!x.eq_ignore_ascii_case(&y)));
+            corner = *cell;
+            left = change.min(left.saturating_add(1)).min(corner.saturating_add(1));
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# servers.sh [NAME...]: fetch the real servers that the tests run against, without root and without installing them.
+#
+# Each is a package of Debian (or Ubuntu), downloaded by apt from the mirror this machine is configured for, checked
+# by apt against the distribution's own keyring, and unpacked under target/servers/NAME/. What can be started stands
+# in target/servers/bin/. Without a NAME: every server the tests need. What is there already is not fetched again; to
+# renew one, remove its folder. Two runs at once wait for each other.
+#
+# PILOTFISH_SERVERS: another folder than target/servers. PILOTFISH_KEYRING: another keyring than the distribution's.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+dest=${PILOTFISH_SERVERS:-$root/target/servers}
+
+say() { printf 'servers: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# NAME  PACKAGE  SUITE (`-`: this machine's own release)  PROGRAMS (paths in the package, the first that exists)
+# Consul left Debian after bullseye and Ubuntu after jammy; it needs nothing but a C library, so an old one runs.
+table() {
+  cat <<TABLE
+consul      consul            $consul_suite  usr/bin/consul
+prometheus  prometheus        -  usr/bin/prometheus
+nginx       nginx             -  usr/sbin/nginx
+haproxy     haproxy           -  usr/sbin/haproxy
+tini        tini              -  usr/bin/tini-static usr/bin/tini
+etcd        etcd-server       -  usr/bin/etcd
+redis       redis-server      -  usr/bin/redis-server usr/bin/redis-check-rdb
+qemu        qemu-user-static  -  usr/bin/qemu-aarch64-static usr/bin/qemu-aarch64
+TABLE
+}
+standard="consul prometheus nginx haproxy tini"
+
+for tool in apt-get dpkg dpkg-deb flock; do
+  command -v "$tool" >/dev/null || die "$tool is not here: the servers can only be fetched on Debian or Ubuntu"
+done
+# shellcheck source=/dev/null
+. /etc/os-release
+case "$ID ${ID_LIKE:-}" in
+  *ubuntu*) consul_suite=jammy components="main universe" ring=ubuntu-archive-keyring.gpg ;;
+  *debian*) consul_suite=bullseye components=main ring=debian-archive-keyring.gpg ;;
+  *) die "this is $ID: the servers can only be fetched on Debian or Ubuntu" ;;
+esac
+ring=${PILOTFISH_KEYRING:-/usr/share/keyrings/$ring}
+[ -r "$ring" ] || die "cannot read $ring, the keys that packages are checked with"
+own=${VERSION_CODENAME:?}
+arch=$(dpkg --print-architecture)
+
+mkdir -p "$dest"
+dest=$(cd "$dest" && pwd)
+exec 9>"$dest/.lock"
+flock -n 9 || { say "waiting for another run to finish"; flock 9; }
+
+# The mirrors of this machine: each address its apt knows for its own release.
+mirrors=$(apt-get indextargets --format '$(IDENTIFIER)|$(RELEASE)|$(REPO_URI)' |
+  sed -n "s/^Packages|$own|//p" | awk '!seen[$0]++')
+[ -n "$mirrors" ] || die "apt has no source for $own (see /etc/apt/sources.list)"
+
+# An apt of our own for one suite, in $dest/.apt/SUITE: its lists, its cache, its sources, none of the system's hooks
+# (images often carry one that throws the downloads away). Sets apt_conf; fetches the lists once a day.
+private_apt() { # SUITE
+  local suite=$1 home=$dest/.apt/$1 status=/var/lib/dpkg/status mirror
+  apt_conf=$home/apt.conf
+  mkdir -p "$home/lists/partial" "$home/archives/partial" "$home/empty"
+  # Another release's packages must not be compared with what is installed here.
+  if [ "$suite" != "$own" ]; then status=$home/status; : >"$status"; fi
+  {
+    for hook in APT::Update::Pre-Invoke APT::Update::Post-Invoke APT::Update::Post-Invoke-Success \
+      DPkg::Pre-Invoke DPkg::Post-Invoke DPkg::Pre-Install-Pkgs Acquire::IndexTargets; do echo "#clear $hook;"; done
+    # Of all the indexes only the list of packages: no translations, icons or file contents.
+    echo 'Acquire::IndexTargets::deb::Packages {'
+    echo '  MetaKey "$(COMPONENT)/binary-$(ARCHITECTURE)/Packages"; ShortDescription "Packages";'
+    echo '  Description "$(RELEASE)/$(COMPONENT) $(ARCHITECTURE) Packages"; };'
+    echo 'Acquire::Languages "none"; Acquire::Retries "3";'
+    echo "APT::Sandbox::User \"$(id -un)\";"
+    echo 'Debug::NoLocking "1";' # the lock above stands for apt's own, which lie where only root writes
+    echo 'APT::Keep-Downloaded-Packages "1"; Binary::apt-get::APT::Keep-Downloaded-Packages "1";'
+    echo "Dir::Etc::sourcelist \"$home/sources.list\"; Dir::Etc::sourceparts \"$home/empty\";"
+    echo "Dir::Etc::preferences \"/dev/null\"; Dir::Etc::preferencesparts \"$home/empty\";"
+    echo "Dir::State \"$home\"; Dir::State::status \"$status\"; Dir::State::lists \"$home/lists\";"
+    echo "Dir::Cache \"$home\"; Dir::Log \"$home\";"
+  } >"$apt_conf"
+  [ -z "$(find "$home/fresh" -mmin -1440 2>/dev/null)" ] || return 0
+  say "reading the package list of $suite"
+  for mirror in $mirrors; do
+    echo "deb [signed-by=$ring arch=$arch] $mirror $suite $components" >"$home/sources.list"
+    if apt-get -c "$apt_conf" -qq -o APT::Update::Error-Mode=any update >"$home/log" 2>&1; then
+      : >"$home/fresh"
+      return 0
+    fi
+  done
+  cat "$home/log" >&2
+  die "no mirror of this machine's apt gave a signed package list of $suite"
+}
+
+# Puts the package with all it needs that is not installed here into $1.
+download() { # FOLDER PACKAGE SUITE
+  if [ "$3" = "$own" ]; then
+    apt-get -c "$apt_conf" -qq -y --no-install-recommends --reinstall --download-only \
+      -o Dir::Cache::archives="$1" install "$2" >"$1/log" 2>&1
+  else
+    (cd "$1" && apt-get -c "$apt_conf" -qq download "$2" >log 2>&1)
+  fi
+}
+
+fetch() { # NAME PACKAGE SUITE PROGRAM...
+  local name=$1 package=$2 suite=$3 home=$dest/$1 debs deb program libraries
+  shift 3
+  [ ! -e "$home/.complete" ] || return 0
+  [ "$suite" != - ] || suite=$own
+  private_apt "$suite"
+  say "fetching $name"
+  debs=$dest/.debs/$name
+  rm -rf "$debs" "$home"
+  mkdir -p "$debs/partial" "$home" "$dest/bin"
+  download "$debs" "$package" "$suite" || { cat "$debs/log" >&2; die "cannot download $package of $suite"; }
+  for deb in "$debs"/*.deb; do dpkg-deb -x "$deb" "$home"; done
+  # The name of a program is the server's, whatever the file is called, so that tests need no table.
+  for program in "$@"; do
+    [ ! -x "$home/$program" ] || break
+  done
+  [ -x "$home/$program" ] || die "$package of $suite has no $program"
+  # The emulators of all other machines are 350 MB.
+  [ "$name" != qemu ] || find "$home/usr/bin" -type f ! -name "${program##*/}" -delete
+  libraries=$(find "$home" -name '*.so*' -path '*lib*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd: || true)
+  # A script only when libraries came along; it becomes the program, so signals and process ids stay true.
+  rm -f "$dest/bin/$name"
+  if [ -n "$libraries" ]; then
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} exec %s "$@"\n' \
+      "'$libraries'" "'$home/$program'" >"$dest/bin/$name"
+    chmod +x "$dest/bin/$name"
+  else
+    ln -s "../$name/$program" "$dest/bin/$name"
+  fi
+  (cd "$debs" && ls ./*.deb) >"$home/.complete"
+  rm -rf "$debs"
+}
+
+[ $# -gt 0 ] || set -- $standard
+for name; do
+  line=$(table | awk -v n="$name" '$1 == n')
+  [ -n "$line" ] || die "no server is called '$name'; there are: $(table | awk '{ printf "%s ", $1 }')"
+  # shellcheck disable=SC2086
+  fetch $line
+done
+say "ready in $dest/bin: $*"
