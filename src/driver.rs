@@ -289,7 +289,7 @@ impl Driver {
             None => dest.clone(),
             Some(Ok(path)) => path.display().to_string(),
             Some(Err(e)) => {
-                self.events.push_back(Event::CommandEnded { id, how: Err(e.text) });
+                self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) });
                 return;
             }
         };

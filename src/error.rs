@@ -18,13 +18,30 @@ pub enum Kind {
     Fatal,
 }
 
-/// A kind and a whole sentence.
+/// A kind and a whole sentence. One word wide, as it travels through nearly every function.
 #[derive(Clone)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+/// What an error holds.
+#[derive(Clone)]
+pub struct Inner {
     /// What to do next.
     pub kind: Kind,
     /// What to tell a person. Never holds a secret.
     pub text: String,
+}
+
+impl std::ops::Deref for Error {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.0
+    }
 }
 
 /// `Result` with this crate's error.
@@ -33,7 +50,16 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of this kind.
     pub fn new(kind: Kind, text: impl Into<String>) -> Error {
-        Error { kind, text: text.into() }
+        Error::boxed(kind, text.into())
+    }
+    // Out of line, so that each `new` costs a call.
+    #[inline(never)]
+    fn boxed(kind: Kind, text: String) -> Error {
+        Error(Box::new(Inner { kind, text }))
+    }
+    /// Its sentence alone.
+    pub fn into_text(self) -> String {
+        self.0.text
     }
     /// The command line is wrong.
     pub fn usage(text: impl Into<String>) -> Error {

@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn error_at_cuts_long_lines() {
         let text = "x".repeat(500) + "!" + &"y".repeat(500);
-        let e = error_at("f", &text, 500, "m").text;
+        let e = error_at("f", &text, 500, "m").into_text();
         let lines: Vec<&str> = e.lines().collect();
         let (source, caret) = (lines.get(1).unwrap_or(&""), lines.get(2).unwrap_or(&""));
         assert!(source.len() < 140, "{e}");

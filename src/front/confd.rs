@@ -158,7 +158,7 @@ mod tests {
             },
             files: &|_| Vec::new(),
         };
-        resource("r.toml", text, prefix, &world, &|_| Ok("text".to_string())).map_err(|e| e.text)
+        resource("r.toml", text, prefix, &world, &|_| Ok("text".to_string())).map_err(Error::into_text)
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
         let doc = toml::parse("", "")?;
         let none = Table::root("", &doc);
         let wrong = |why: String| Error::usage(["--source ", url, ": ", &why].concat());
-        sources = vec![build_source("", url, &none, options, world).map_err(|e| wrong(e.text))?];
+        sources = vec![build_source("", url, &none, options, world).map_err(|e| wrong(e.into_text()))?];
     }
     let mut drafts = Vec::new();
     for t in root.tables("template")? {

@@ -52,9 +52,6 @@ impl Post {
     }
 }
 
-/// rustls needs more than 48 KiB; the default of 2 MiB would be nothing but address space spent.
-const STACK: usize = 256 << 10;
-
 /// Starts one worker for each watch of the plan.
 ///
 /// # Errors
@@ -63,7 +60,6 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>) -> Result<()> {
     for w in 0..plan.watches.len() {
         let (plan, post) = (plan.clone(), post.clone());
         let worker = move || {
-            let _ = sys::signal::block_all(); // signals are the loop's alone; the mask is dropped, not restored
             let Some(watch) = plan.watches.get(w) else { return };
             let Some(source) = plan.sources.get(watch.source) else { return };
             let say = |news| post.put(w, news);
@@ -73,9 +69,7 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>) -> Result<()> {
                 SourceKind::Env => say(News::Data(Arc::new(environment(&watch.prefix)))),
             }
         };
-        let name = "watch".to_string();
-        let thread = std::thread::Builder::new().name(name).stack_size(STACK).spawn(worker);
-        thread.map_err(|e| Error::io("start a thread for a watch", &e))?;
+        sys::thread::start(Box::new(worker)).map_err(|e| Error::io("start a thread for a watch", &e))?;
     }
     Ok(())
 }

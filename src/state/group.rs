@@ -179,7 +179,7 @@ impl State {
                         let waits = if e.kind == Kind::MissingKey { "waiting: " } else { "" };
                         let level = if e.kind == Kind::MissingKey { Level::Warning } else { Level::Error };
                         say(out, level, Voice::Confd, &[waits, &e.text]);
-                        t.said = Some(e.text);
+                        t.said = Some(e.into_text());
                     }
                 }
             }
@@ -309,7 +309,7 @@ impl State {
                     t.needed = true;
                     if t.said.as_ref() != Some(&e.text) {
                         out.push(Action::Log(Level::Error, Voice::Confd, e.text.clone()));
-                        t.said = Some(e.text);
+                        t.said = Some(e.into_text());
                     }
                 }
             }

@@ -443,10 +443,10 @@ fn trouble_is_said_when_it_begins_and_when_it_ends() {
         let mut out = Vec::new();
         w.state.step(w.now, Event::Trouble { watch: 0, text: "refused".into(), retry: 250 }, &mut out);
         for a in out {
-            if let Action::Log(level, _, text) = a {
-                if level > Level::Debug {
-                    w.logs.push(text);
-                }
+            if let Action::Log(level, _, text) = a
+                && level > Level::Debug
+            {
+                w.logs.push(text);
             }
         }
         w.now += 1_000;

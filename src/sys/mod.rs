@@ -7,3 +7,4 @@ pub mod pipe;
 pub mod process;
 pub mod signal;
 pub mod terminal;
+pub mod thread;

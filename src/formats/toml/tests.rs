@@ -85,7 +85,7 @@ fn errors_say_where_and_what() {
         ("a = 99999999999999999999", "f.toml:1:5: expected an integer from"),
     ];
     for (text, want) in cases {
-        let got = parse("f.toml", text).err().unwrap().text;
+        let got = parse("f.toml", text).err().unwrap().into_text();
         assert!(got.starts_with(want), "{text:?} gave {got}");
     }
 }
@@ -125,7 +125,7 @@ fn depth_is_bounded() {
         format!("[a{}]", ".a".repeat(n)),
         format!("[a{}]\nb = {}1", ".a".repeat(60), "[".repeat(60)),
     ] {
-        let e = parse("f", &text).err().unwrap().text;
+        let e = parse("f", &text).err().unwrap().into_text();
         assert!(e.contains("100 levels"), "{e}");
     }
     assert!(parse("f", &format!("a = {}{}", "[".repeat(90), "]".repeat(90))).is_ok());

@@ -26,7 +26,7 @@ fn built(v: Value) -> Result<Value> {
 
 /// A map from keys and values in turn.
 pub fn map(_: &Context, args: &[Value]) -> Result<Value> {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return fail(&["invalid map call"]);
     }
     let mut map = BTreeMap::new();

@@ -37,9 +37,7 @@ fn block(state: &mut [u32; 8], chunk: &[u8]) {
 
 /// The digest of `data`.
 pub fn digest(data: &[u8]) -> [u32; 8] {
-    let mut state = [
-        0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-    ];
+    let mut state = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
     let mut chunks = data.chunks_exact(64);
     for chunk in &mut chunks {
         block(&mut state, chunk);

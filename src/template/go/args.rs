@@ -182,7 +182,7 @@ impl<'p> State<'p, '_> {
             | (b't', Value::Time(_)) => true,
             (b'S', Value::List(l)) => l.elem == Elem::Str,
             (b's', Value::Bytes(b)) => {
-                let why = not_text(&b.key).text;
+                let why = not_text(&b.key).into_text();
                 return self.fail(&[&why]);
             }
             (b'S', Value::Nil) => return Ok(Value::typed_list(Elem::Str, Vec::new())),

@@ -575,7 +575,13 @@ pub fn quote(out: &mut Vec<u8>, b: &[u8], mark: char, ascii: bool) {
             }
             _ => {
                 let n = u32::from(c);
-                let (letter, width) = if n < 0x80 { (b'x', 2) } else if n < 0x10000 { (b'u', 4) } else { (b'U', 8) };
+                let (letter, width) = if n < 0x80 {
+                    (b'x', 2)
+                } else if n < 0x10000 {
+                    (b'u', 4)
+                } else {
+                    (b'U', 8)
+                };
                 out.push(b'\\');
                 out.push(letter);
                 hex(out, n, width, false);

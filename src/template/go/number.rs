@@ -221,7 +221,7 @@ pub fn unquote(text: &str) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             ("0x_1p-4", None, 0.0625),
             (".5", None, 0.5),
             ("0xef", Some(239), 239.0),
-            ("-9223372036854775808", Some(i64::MIN), -9.223372036854775808e18),
+            ("-9223372036854775808", Some(i64::MIN), -9_223_372_036_854_775_808.0),
             ("18446744073709551615", None, 1.8446744073709552e19),
         ];
         for (text, int, float) in cases {

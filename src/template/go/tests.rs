@@ -118,7 +118,7 @@ static LANGUAGE: &[Case] = &[
     ("left paren", &[], "{{(3}}", Err("template: t.tmpl:1: unclosed left paren")),
     ("right paren", &[], "{{3)}}", Err("template: t.tmpl:1: unexpected right paren")),
     ("unclosed over lines", &[], "x\n{{getv\n\"/a\"\n", Err("template: t.tmpl:4: unclosed action started at t.tmpl:2")),
-    ("expected :=", &[], "{{$x : 3}}", Err("template: t.tmpl:1: expected :=")),
+    ("expected :=", &[], "{{1 : 3}}", Err("template: t.tmpl:1: expected :=")),
     // Parser.
     ("empty action", &[], "{{}}", Err("template: t.tmpl:1: missing value for command")),
     ("undefined variable", &[], "{{$x}}", Err("template: t.tmpl:1: undefined variable \"$x\"")),
@@ -186,27 +186,27 @@ static LANGUAGE: &[Case] = &[
         Ok("<nil> <nil> %!s(<nil>) %!d(<nil>) [1 x <nil> map[k:v]]")),
     ("nil command", &[], "{{nil}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <nil>: nil is not a command")),
     ("field of nil value", J, "{{(json (getv \"/j\")).a.n.x}}",
-        Err("template: t.tmpl:1:20: executing \"t.tmpl\" at <(json (getv \"/j\")).a.n.x>: nil pointer evaluating interface {}.x")),
+        Err("template: t.tmpl:1:14: executing \"t.tmpl\" at <\"/j\">: nil pointer evaluating interface {}.x")),
     ("field of string", &[], "{{\"x\" | len}} {{with \"x\"}}{{.Y}}{{end}}",
-        Err("template: t.tmpl:1:26: executing \"t.tmpl\" at <.Y>: can't evaluate field Y in type string")),
+        Err("template: t.tmpl:1:28: executing \"t.tmpl\" at <.Y>: can't evaluate field Y in type string")),
     ("field of element", J, "{{(json (getv \"/j\")).f.g}}",
-        Err("template: t.tmpl:1:20: executing \"t.tmpl\" at <(json (getv \"/j\")).f.g>: can't evaluate field g in type interface {}")),
+        Err("template: t.tmpl:1:14: executing \"t.tmpl\" at <\"/j\">: can't evaluate field g in type interface {}")),
     ("pair", &[("/k", "v")], "{{get \"/k\"}} {{(get \"/k\").Key}} {{printf \"%+v %#v %T\" (get \"/k\") (get \"/k\") (get \"/k\")}} {{gets \"/*\"}}",
         Ok("{/k v} /k {Key:/k Value:v} memkv.KVPair{Key:\"/k\", Value:\"v\"} memkv.KVPair [{/k v}]")),
     ("pair wrong field", &[("/k", "v")], "{{(get \"/k\").Name}}",
-        Err("template: t.tmpl:1:12: executing \"t.tmpl\" at <(get \"/k\").Name>: can't evaluate field Name in type memkv.KVPair")),
+        Err("template: t.tmpl:1:7: executing \"t.tmpl\" at <\"/k\">: can't evaluate field Name in type memkv.KVPair")),
     ("map printing", &[], "{{map \"b\" 1 \"a\" \"x y\"}} {{map}}", Ok("map[a:x y b:1] map[]")),
     ("argument to constant", &[], "{{3 4}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <3>: can't give argument to non-function 3")),
     ("argument to variable", &[], "{{$x := 1}}{{$x 2}}", Err("template: t.tmpl:1:13: executing \"t.tmpl\" at <$x>: can't give argument to non-function $x")),
-    ("map field args", &[], "{{$m := map \"a\" 1}}{{$m.a 3}}", Err("template: t.tmpl:1:21: executing \"t.tmpl\" at <$m.a>: a is not a method but has arguments")),
+    ("map field args", &[], "{{$m := map \"a\" 1}}{{$m.a 3}}", Err("template: t.tmpl:1:23: executing \"t.tmpl\" at <$m.a>: a is not a method but has arguments")),
     ("assign to nil", &[], "{{toUpper nil}}", Err("template: t.tmpl:1:10: executing \"t.tmpl\" at <nil>: cannot assign nil to string")),
     ("invalid value", &[], "{{toUpper .x}}", Err("template: t.tmpl:1:10: executing \"t.tmpl\" at <.x>: invalid value; expected string")),
     ("expected string", &[], "{{toUpper 3}}", Err("template: t.tmpl:1:10: executing \"t.tmpl\" at <3>: expected string; found 3")),
     ("expected integer", &[], "{{add 1 \"x\"}}", Err("template: t.tmpl:1:8: executing \"t.tmpl\" at <\"x\">: expected integer; found \"x\"")),
     ("float constant as int", &[], "{{add 1.0 2}}", Ok("3")),
-    ("wrong type", &[], "{{toUpper (add 1 2)}}", Err("template: t.tmpl:1:11: executing \"t.tmpl\" at <add 1 2>: wrong type for value; expected string; got int")),
+    ("wrong type", &[], "{{toUpper (add 1 2)}}", Err("template: t.tmpl:1:17: executing \"t.tmpl\" at <2>: wrong type for value; expected string; got int")),
     ("wrong type list", &[("/j", "[1]")], "{{join (jsonArray (getv \"/j\")) \",\"}}",
-        Err("template: t.tmpl:1:8: executing \"t.tmpl\" at <jsonArray (getv \"/j\")>: wrong type for value; expected []string; got []interface {}")),
+        Err("template: t.tmpl:1:24: executing \"t.tmpl\" at <\"/j\">: wrong type for value; expected []string; got []interface {}")),
     ("too few", &[], "{{split \"a\"}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <split>: wrong number of args for split: want 2 got 1")),
     ("too few variadic", &[], "{{getv}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <getv>: wrong number of args for getv: want at least 1 got 0")),
     ("location on later line", &[], "a\nbc {{getv \"/x\"}}", Err("template: t.tmpl:2:5: executing \"t.tmpl\" at <getv \"/x\">: error calling getv: key does not exist: /x")),
@@ -223,7 +223,7 @@ static LANGUAGE: &[Case] = &[
     ("lt bool", &[], "{{lt true false}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <lt true false>: error calling lt: invalid type for comparison")),
     ("order", &[], "{{lt 1 2}} {{le 2 2}} {{gt 1 2}} {{ge 2 2}} {{lt \"a\" \"b\"}} {{gt 1.5 1.0}}", Ok("true true false true true true")),
     // index, slice, len.
-    ("index deep", J, "{{$d := json (getv \"/j\")}}{{index $d \"l\" 3 \"k\"}} {{index $d \"zip\"}} {{len $d}} {{len (index $d \"l\")}} {{index \"abc\" 1}}", Ok("v <no value> 6 4 98")),
+    ("index deep", J, "{{$d := json (getv \"/j\")}}{{index $d \"l\" 3 \"k\"}} {{index $d \"zip\"}} {{len $d}} {{len (index $d \"l\")}} {{index \"abc\" 1}}", Ok("v <no value> 5 4 98")),
     ("index wrong", &[], "{{index (map \"a\" 1) 3}}",
         Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <index (map \"a\" 1) 3>: error calling index: value has type int; should be string")),
     ("index far", &[], "{{index (split \"a\" \",\") 5}}",
@@ -235,7 +235,7 @@ static LANGUAGE: &[Case] = &[
     ("len of int", &[], "{{len 3}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <len 3>: error calling len: len of type int")),
     ("call", &[], "{{call 3}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <call 3>: error calling call: non-function of type int")),
     // print, escapes.
-    ("print", &[], "{{print 1 2 \"a\" 3 \"b\" \"c\" true nil}}|{{println 1 \"a\"}}|{{print}}", Ok("1 2a3b ctrue <nil>|1 a\n|")),
+    ("print", &[], "{{print 1 2 \"a\" 3 \"b\" \"c\" true nil}}|{{println 1 \"a\"}}|{{print}}", Ok("1 2a3bctrue <nil>|1 a\n|")),
     ("html", &[], "{{html \"<a href='x'>&\\\"\"}} {{js \"it's <b>=\\n\\u00e9\"}} {{urlquery \"a b&c/é\"}}",
         Ok("&lt;a href=&#39;x&#39;&gt;&amp;&#34; it\\'s \\u003Cb\\u003E\\u003D\\u000Aé a+b%26c%2F%C3%A9")),
 ];
@@ -264,7 +264,7 @@ static PRINTF: &[Case] = &[
         Ok("\"a\" 1 []string{\"a\", \"b\"} map[string]interface {}{\"k\":interface {}(nil)} 1")),
     ("wrong verbs", &[], "{{printf \"%d %s %z %t\" \"x\" 1 2 \"y\"}}", Ok("%!d(string=x) %!s(int=1) %!z(int=2) %!t(string=y)")),
     ("wrong in list", &[], "{{printf \"%d\" (split \"a\" \",\")}}", Ok("[%!d(string=a)]")),
-    ("missing", &[], "{{printf \"%s %d\" \"a\"}} {{printf \"%!\"}} {{printf \"%\"}} {{printf \"100%%\"}}", Ok("a %!d(MISSING) %!!(NOVERB) %!(NOVERB) 100%")),
+    ("missing", &[], "{{printf \"%s %d\" \"a\"}} {{printf \"%!\"}} {{printf \"%\"}} {{printf \"100%%\"}}", Ok("a %!d(MISSING) %!!(MISSING) %!(NOVERB) 100%")),
     ("extra", &[], "{{printf \"x\" 1 \"a\" nil}} {{printf \"%d\" 1 2}}", Ok("x%!(EXTRA int=1, string=a, <nil>) 1%!(EXTRA int=2)")),
     ("star", &[], "{{printf \"%*d|%-*d|%.*f|%*d|%.*d\" 5 1 5 1 2 3.14159 \"x\" 1 \"y\" 1}}", Ok("    1|1    |3.14|%!(BADWIDTH)1|%!(BADPREC)1")),
     ("index", &[], "{{printf \"%[2]d %[1]d|%[1]q|%[3]d|%[x]d\" 1 2}}", Ok("2 1|'\\x01'|%!d(BADINDEX)|%!d(BADINDEX)")),
@@ -323,11 +323,89 @@ static FUNCTIONS: &[Case] = &[
         Ok("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")),
     ("srv", &[], "{{lookupSRV \"a\" \"tcp\" \"c\"}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <lookupSRV \"a\" \"tcp\" \"c\">: error calling lookupSRV: lookupSRV: not available in this version")),
     ("time", &[], "{{$t := datetime}}{{$t.Equal $t}} {{$t.Before ($t.AddDate 0 1 0)}} {{($t.AddDate 1 0 0).After $t}} {{eq ($t.Format \"2006\") (printf \"%d\" $t.Year)}} {{$t.UTC.Equal $t.Local}}", Ok("true true true true true")),
-    ("time field", &[], "{{datetime.Nope}}", Err("template: t.tmpl:1:10: executing \"t.tmpl\" at <datetime.Nope>: can't evaluate field Nope in type time.Time")),
+    ("time field", &[], "{{datetime.Nope}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <datetime>: can't evaluate field Nope in type time.Time")),
     ("raw bytes", &[], "{{base64Decode \"/w==\" | len}} {{base64Decode \"/w==\" | base64Encode}}", Ok("1 /w==")),
 ];
 
 #[test]
 fn what_the_functions_say() {
     check(FUNCTIONS);
+}
+
+#[test]
+fn an_error_shows_its_line_and_column() {
+    let s = snapshot(&[]);
+    let e = render_of(&s, "a\n\tb {{getv \"/x\"}} c\nd", 100).err().unwrap();
+    assert!(e.kind == crate::error::Kind::MissingKey);
+    assert_eq!(e.text.split_once('\n').unwrap().1, "  2 | \tb {{getv \"/x\"}} c\n    | \t    ^");
+    let e = render_of(&s, "x {{nofunc}}", 100).err().unwrap();
+    assert!(e.kind == crate::error::Kind::Config);
+    assert_eq!(e.text.split_once('\n').unwrap().1, "  1 | x {{nofunc}}\n    |     ^");
+}
+
+#[test]
+fn limits_end_a_render() {
+    let s = snapshot(&[]);
+    let text = |t: &str, max| match render_of(&s, t, max) {
+        Ok(out) => format!("{} bytes", out.len()),
+        Err(e) => e.text.lines().next().unwrap().to_string(),
+    };
+    assert!(text("{{range 1000}}xxxxxxxxxx{{end}}", 5_000).ends_with("the output is larger than 5000 bytes"));
+    assert!(text("{{range 1000000000}}{{end}}", 100).ends_with("more than 50,000,000 steps: does it end?"));
+    assert!(text(&"{{if 1}}".repeat(200), 100).ends_with("nested deeper than 100 levels"));
+    assert!(text(&["{{", &"(".repeat(5000), "1"].concat(), 100).ends_with("max expression depth exceeded"));
+    let elses = ["{{if 0}}", &"{{else if 0}}".repeat(10_000), "{{else}}x{{end}}"].concat();
+    assert_eq!(text(&elses, 100), "1 bytes");
+    let deep = "{{$x := list 1}}{{range seq 1 200}}{{$x = list $x}}{{end}}";
+    assert!(text(deep, 100).ends_with("lists and maps nest deeper than 100 levels"));
+    assert!(text("{{$s := \"x\"}}{{range seq 1 40}}{{$s = print $s $s}}{{end}}", 100).ends_with("more than 64 MiB"));
+    // Deep in every way at once: an error, not the end of the stack.
+    let parens = ["(".repeat(90), String::from("include \"f\" 1"), ")".repeat(90)].concat();
+    let all = ["{{define \"f\"}}{{", &parens, "}}{{end}}{{template \"f\"}}"].concat();
+    assert!(text(&all, 100).ends_with("nested too deeply"), "{}", text(&all, 100));
+}
+
+#[test]
+fn reads_are_recorded() {
+    let s = snapshot(&[("/a/x", "1"), ("/b/y/z", "2"), ("/c", "3")]);
+    let env = |_: &str| None;
+    for (template, touched, untouched) in [
+        ("{{getv \"/c\"}}", "/c", "/c/d"),
+        ("{{exists \"/zip\"}}", "/zip", "/zap"),
+        ("{{gets \"/a/*\"}}", "/a/new", "/b/y/z"),
+        ("{{getvs \"/b/*/z\"}}", "/b/new/z", "/a/x"),
+        ("{{ls \"/b\"}}", "/b/new", "/bc"),
+        ("{{ls \"/b\"}}", "/b", "/c"),
+        ("{{lsdir \"/b\"}}", "/b/q/r", "/bc"),
+        ("{{getv \"/nope\"}}", "/nope", "/c"),
+    ] {
+        let ctx = Context { store: View::new(&s), env: &env, max_output: 1000 };
+        let _ = Program::compile("t", template).unwrap().render(&ctx);
+        let reads = ctx.store.into_reads();
+        assert!(reads.touches(touched), "{template} {touched}");
+        assert!(!reads.touches(untouched), "{template} {untouched}");
+    }
+}
+
+#[test]
+fn values_that_are_no_text() {
+    let s =
+        Snapshot::new(vec![(Arc::from("/b"), Arc::from(&b"\xff\x00a"[..])), (Arc::from("/t"), Arc::from(&b"t"[..]))]);
+    let out = |t: &str| render_of(&s, t, 1000).map_err(|e| e.text.lines().next().unwrap().to_string());
+    assert_eq!(out("<{{getv \"/b\"}}>").unwrap(), b"<\xff\x00a>");
+    assert_eq!(out("{{len (getv \"/b\")}} {{getv \"/b\" | base64Encode}}").unwrap(), b"3 /wBh");
+    assert_eq!(out("{{printf \"%s|%q\" (getv \"/b\") (getv \"/b\")}}").unwrap(), b"\xff\x00a|\"\\xff\\x00a\"");
+    assert_eq!(out("{{range getvs \"/*\"}}{{.}},{{end}}").unwrap(), b"t,\xff\x00a,");
+    assert_eq!(
+        out("{{eq (getv \"/b\") (getv \"/b\")}}{{with get \"/b\"}}{{.Value}}{{end}}").unwrap(),
+        b"true\xff\x00a"
+    );
+    let e = out("{{toUpper (getv \"/b\")}}").err().unwrap();
+    assert!(e.ends_with("cannot use the value of /b as text: it is not UTF-8 (base64Encode takes it)"), "{e}");
+}
+
+#[test]
+fn a_program_can_go_to_another_thread() {
+    fn check<T: Send + Sync>() {}
+    check::<Program>();
 }

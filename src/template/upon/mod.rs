@@ -80,7 +80,7 @@ impl Program {
         let Err(e) = done else { return Ok(out.bytes) };
         if let Some((n, e)) = failed.take() {
             let at = self.scan.sites.get(n).map_or(0, |site| site.at);
-            return Err(Error::new(e.kind, error_at(&self.name, &self.text, at, &e.text).text));
+            return Err(Error::new(e.kind, error_at(&self.name, &self.text, at, &e.text).into_text()));
         }
         if out.is_full {
             let mut text = self.name.clone();

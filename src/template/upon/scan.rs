@@ -23,6 +23,9 @@ pub const CALLS: &str = "__c";
 /// Most levels of brackets, of filters in one tag, and of blocks: upon's compiler recurses over them.
 const DEPTH: usize = 100;
 
+/// What a function does, as in the table.
+pub type Call = fn(&Context, &[Value]) -> Result<Value>;
+
 /// A function, or a method of times: Go's `t.Format "2006"` is `Format(t, "2006")` here.
 #[derive(Clone, Copy)]
 pub struct Callee {
@@ -31,7 +34,7 @@ pub struct Callee {
     /// Its parameters, as in the table of functions; a method's time comes before them.
     pub sig: &'static str,
     /// The function; `None`: a method.
-    pub call: Option<fn(&Context, &[Value]) -> Result<Value>>,
+    pub call: Option<Call>,
 }
 
 /// The function or method of this name.

@@ -1,0 +1,200 @@
+//! One look at a folder of keys: which files count, what their keys and values are, and the limits. It arms the watches
+//! on its way, each before what it watches is read; when to look is decided elsewhere.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::store::{Entry, Snapshot};
+use crate::sys::inotify::Inotify;
+
+/// Deepest folder below the root.
+const DEPTH: usize = 32;
+/// Most folders, so that symlinks that cross cannot keep us busy for ever.
+const FOLDERS: usize = 100_000;
+/// Most keys.
+const KEYS: usize = 1_000_000;
+/// Most bytes of one value.
+const VALUE: usize = 16 << 20;
+/// Most bytes of all keys and values.
+const TOTAL: usize = 64 << 20;
+
+/// Reads the folder once: the keys that start with `prefix`.
+///
+/// # Errors
+/// The folder or a file in it cannot be read, or a limit is passed. A file that vanishes meanwhile is no error.
+pub fn load(root: &Path, prefix: &str) -> Result<Snapshot> {
+    Walk::new(prefix, None).run(root)
+}
+
+/// One look at the folder.
+pub struct Walk<'a> {
+    prefix: &'a str,
+    eyes: Option<&'a Inotify>,
+    /// Why not everything is watched.
+    pub blinded: Option<io::Error>,
+    entries: Vec<Entry>,
+    total: usize,
+    folders: usize,
+    /// Device and inode of the folders we are in, against symlinks that lead back up.
+    trail: Vec<(u64, u64)>,
+    /// There is no root.
+    pub is_missing: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// Before the look.
+    pub fn new(prefix: &'a str, eyes: Option<&'a Inotify>) -> Walk<'a> {
+        Walk {
+            prefix,
+            eyes,
+            blinded: None,
+            entries: Vec::new(),
+            total: 0,
+            folders: 0,
+            trail: Vec::new(),
+            is_missing: false,
+        }
+    }
+
+    /// Looks.
+    pub fn run(&mut self, root: &Path) -> Result<Snapshot> {
+        if let Err(e) = fs::metadata(root) {
+            self.is_missing = e.kind() == ErrorKind::NotFound;
+            return Err(cannot_read(root, &e));
+        }
+        self.folder(root, "/")?;
+        Ok(Snapshot::new(std::mem::take(&mut self.entries)))
+    }
+
+    /// Notes why a watch failed, unless what was to be watched is gone or will fail to be read anyway.
+    fn note(&mut self, armed: io::Result<()>) {
+        if let Err(e) = armed
+            && !is_gone(&e)
+            && e.kind() != ErrorKind::PermissionDenied
+        {
+            self.blinded = Some(e);
+        }
+    }
+
+    /// Watches the way to the root: a folder or symlink in it may be replaced.
+    pub fn watch_way(&mut self, root: &Path) {
+        let Some(eyes) = self.eyes else { return };
+        // As it is written, and as it is without symlinks.
+        let real = fs::canonicalize(root).unwrap_or_default();
+        for at in root.ancestors().chain(real.ancestors()).filter(|at| !at.as_os_str().is_empty()) {
+            self.note(eyes.watch_self(at));
+        }
+    }
+
+    /// The keys in one folder; `key` ends in `/`.
+    fn folder(&mut self, path: &Path, key: &str) -> Result<()> {
+        self.folders = self.folders.saturating_add(1);
+        if self.trail.len() > DEPTH || self.folders > FOLDERS {
+            let what = if self.folders > FOLDERS { "more than 100000 folders" } else { "more than 32 levels" };
+            return Err(limit(path, what));
+        }
+        if let Some(eyes) = self.eyes {
+            self.note(eyes.watch(path));
+        }
+        let list = match fs::metadata(path).and_then(|m| Ok((m, fs::read_dir(path)?))) {
+            Ok((meta, list)) => {
+                let id = (meta.dev(), meta.ino());
+                if self.trail.contains(&id) {
+                    return Ok(());
+                }
+                self.trail.push(id);
+                list
+            }
+            Err(e) if is_gone(&e) && !self.trail.is_empty() => return Ok(()),
+            Err(e) => {
+                self.is_missing = e.kind() == ErrorKind::NotFound;
+                return Err(cannot_read(path, &e));
+            }
+        };
+        for entry in list {
+            let entry = entry.map_err(|e| cannot_read(path, &e))?;
+            let path = entry.path();
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let Some(name) = name.to_str() else {
+                return Err(cannot_read(&path, &io::Error::new(ErrorKind::InvalidData, "its name is not UTF-8")));
+            };
+            let mut key = String::from(key);
+            key.push_str(name);
+            let meta = match fs::metadata(&path) {
+                Ok(meta) => meta,
+                Err(e) if is_gone(&e) => continue,
+                Err(e) => return Err(cannot_read(&path, &e)),
+            };
+            if meta.is_dir() {
+                key.push('/');
+                if key.starts_with(self.prefix) || self.prefix.starts_with(&key) {
+                    self.folder(&path, &key)?;
+                }
+            } else if meta.is_file() && key.starts_with(self.prefix) {
+                // What a symlink leads to lies where nothing else is watched.
+                if let Some(eyes) = self.eyes
+                    && entry.file_type().is_ok_and(|t| t.is_symlink())
+                {
+                    self.note(eyes.watch(&path));
+                }
+                self.file(&path, &key)?;
+            }
+        }
+        self.trail.pop();
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, key: &str) -> Result<()> {
+        let mut data = Vec::new();
+        let most = u64::try_from(VALUE).unwrap_or(u64::MAX).saturating_add(3);
+        match fs::File::open(path).and_then(|f| f.take(most).read_to_end(&mut data)) {
+            Ok(_) => {}
+            Err(e) if is_gone(&e) => return Ok(()),
+            Err(e) => return Err(cannot_read(path, &e)),
+        }
+        if data.last() == Some(&b'\n') {
+            data.pop();
+            if data.last() == Some(&b'\r') {
+                data.pop();
+            }
+        }
+        if data.len() > VALUE {
+            return Err(limit(path, "more than 16 MiB"));
+        }
+        self.total = self.total.saturating_add(data.len()).saturating_add(key.len());
+        if self.total > TOTAL {
+            return Err(limit(path, "more than 64 MiB in all"));
+        }
+        if self.entries.len() >= KEYS {
+            return Err(limit(path, "more than 1000000 keys"));
+        }
+        self.entries.push((Arc::from(key), Arc::from(data)));
+        Ok(())
+    }
+}
+
+/// It was there a moment ago.
+fn is_gone(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::StaleNetworkFileHandle)
+}
+
+fn cannot_read(path: &Path, e: &io::Error) -> Error {
+    let mut what = String::from("read ");
+    what.push_str(&path.to_string_lossy());
+    Error::io(&what, e)
+}
+
+fn limit(path: &Path, what: &str) -> Error {
+    let mut text = String::from("cannot read ");
+    text.push_str(&path.to_string_lossy());
+    text.push_str(": ");
+    text.push_str(what);
+    Error::config(text)
+}
