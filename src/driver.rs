@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dest::{self, Staged};
+use crate::dest::{self, Saved, Staged};
 use crate::error::{Error, Result};
 use crate::log::Logger;
 use crate::plan::{self, Level, Millis, Plan};
@@ -29,8 +29,12 @@ struct Driver {
     templates: Vec<Template>,
     /// What is rendered and not yet put in place, in the plan's order.
     staged: Vec<Option<Staged>>,
+    /// What files held before their last commit, where that may be rolled back, in the plan's order.
+    saved: Vec<Option<Saved>>,
     /// The app's pid, which is its group's id too.
     app: Option<i32>,
+    /// The app's group, as long as it may have members: it can outlive the app.
+    group: Option<i32>,
     /// Running commands: their pids with the ids the state gave them.
     commands: Vec<(i32, u32)>,
     /// We were started in the foreground of a terminal, so the app belongs there.
@@ -69,8 +73,10 @@ pub fn run(plan: Plan) -> Result<i32> {
         state: State::new(plan.clone(), host::random()),
         logger: Logger::new(plan.log.clone()),
         staged: plan.templates.iter().map(|_| None).collect(),
+        saved: plan.templates.iter().map(|_| None).collect(),
         templates,
         app: None,
+        group: None,
         commands: Vec::new(),
         is_foreground,
         events: VecDeque::from([Event::Start]),
@@ -115,6 +121,7 @@ impl Driver {
                         self.events.push_back(Event::AppStopped(n));
                     } else {
                         self.app = None;
+                        self.group = self.group.filter(|g| process::kill(-g, 0));
                         self.events.push_back(Event::AppEnded(ended));
                     }
                 }
@@ -177,6 +184,12 @@ impl Driver {
                 let results = templates.into_iter().map(|t| self.commit(t)).collect();
                 self.events.push_back(Event::Committed { group, results });
             }
+            Action::Restore(templates) => {
+                for template in templates {
+                    let result = self.restore(template);
+                    self.events.push_back(Event::Restored { template, result });
+                }
+            }
             Action::Run { id, job } => self.run_command(id, job),
             Action::KillCommand(id) => {
                 if let Some((pid, _)) = self.commands.iter().find(|(_, i)| *i == id) {
@@ -190,20 +203,24 @@ impl Driver {
                 }
             }
             Action::ReloadSignal { signal, force } => self.reload_signal(signal, force),
-            Action::SignalGroup(n) => {
-                if let Some(pid) = self.app {
-                    process::kill(-pid, n);
-                }
-            }
+            Action::SignalGroup(n) => self.signal_group(n),
             Action::SignalRest(n) => {
                 for (pid, _) in &self.commands {
                     process::kill(-pid, n);
                 }
-                process::kill_rest(n);
+                if !process::kill_rest(n) {
+                    self.signal_group(n); // without /proc this much is known
+                }
                 self.reap(); // there may be nobody left to wait for
             }
             Action::Suspend => self.suspend(),
             Action::Exit(_) => {}
+        }
+    }
+
+    fn signal_group(&self, n: i32) {
+        if let Some(group) = self.group {
+            process::kill(-group, n);
         }
     }
 
@@ -262,11 +279,22 @@ impl Driver {
     }
 
     fn commit(&mut self, t: usize) -> Committed {
+        if let (Some(plan), Some(slot)) = (self.plan.templates.get(t).filter(|p| p.rollback), self.saved.get_mut(t)) {
+            // A file that cannot be read, or is not there, is one that cannot be rolled back.
+            *slot = dest::read_for_rollback(&plan.dest).ok().flatten();
+        }
         let result = match self.take_staged(t) {
             Some(staged) => staged.commit().map(|c| c.in_place),
             None => Err(Error::fatal("nothing is staged")),
         };
         Committed { template: t, result }
+    }
+
+    fn restore(&mut self, t: usize) -> Result<()> {
+        match (self.plan.templates.get(t), self.saved.get_mut(t).and_then(Option::take)) {
+            (Some(plan), Some(saved)) => dest::restore(&plan.dest, &saved).map(drop),
+            _ => Err(Error::transient("there was no previous content")),
+        }
     }
 
     fn run_command(&mut self, id: u32, job: Job) {
@@ -300,7 +328,7 @@ impl Driver {
             Ok(pid) => self.commands.push((pid, id)),
             Err(e) => {
                 let program = argv.first().map_or("", String::as_str);
-                let how = Err(["cannot run ", program, ": ", &e.text].concat());
+                let how = Err(format!("cannot run {program}: {}", e.text));
                 self.events.push_back(Event::CommandEnded { id, how });
             }
         }
@@ -318,7 +346,12 @@ impl Driver {
         self.events.push_back(match process::start(&start) {
             Ok(pid) => {
                 self.app = Some(pid);
-                self.logger.line(Level::Debug, Voice::Supervisor, &["main program has pid ", &pid.to_string()].concat());
+                self.group = self.app;
+                self.logger.line(
+                    Level::Debug,
+                    Voice::Supervisor,
+                    &["main program has pid ", &pid.to_string()].concat(),
+                );
                 Event::AppStarted
             }
             Err(e) => Event::AppStartFailed { code: e.code, text: e.text },

@@ -1,23 +1,32 @@
 //! Log lines: one write(2) to standard error each, in the shape people know from confd and confd-sidecar, as
 //! key=value text, or as JSON. A closed or full log pipe never stops anything. It decides no wording.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::plan::{Level, Log, LogFormat};
 use crate::state::Voice;
+use crate::sys::pipe::is_writable;
 
 /// Writes log lines.
 pub struct Logger {
     log: Log,
     host: String,
     pid: String,
+    /// Lines that could not be written since the last one that could.
+    lost: Cell<u32>,
 }
+
+/// A reader of the log that keeps up within this many milliseconds loses nothing; one that does not is waited for
+/// once, and then no longer: the app must not suffer from its log.
+const PATIENCE: u64 = 200;
 
 impl Logger {
     /// For this process.
     pub fn new(log: Log) -> Logger {
-        Logger { log, host: crate::sys::host::name(), pid: std::process::id().to_string() }
+        let pid = std::process::id().to_string();
+        Logger { log, host: crate::sys::host::name(), pid, lost: Cell::new(0) }
     }
 
     /// Writes one line, if its level is wanted.
@@ -26,8 +35,25 @@ impl Logger {
             return;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let lost = self.lost.get();
+        let patience = if lost == 0 { PATIENCE } else { 0 };
+        if !is_writable(2, patience) {
+            self.lost.set(lost.saturating_add(1));
+            return;
+        }
+        if lost > 0 {
+            self.lost.set(0);
+            let text = [&lost.to_string(), " log lines were lost: nobody read them"].concat();
+            let line = self.shape(now, Level::Warning, Voice::Supervisor, &text);
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
         let line = self.shape(now, level, voice, text);
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        // A pipe with room takes this much at once (PIPE_BUF of pipe(7)); more could block.
+        for piece in line.as_bytes().chunks(4096) {
+            if is_writable(2, patience) {
+                let _ = std::io::stderr().write_all(piece);
+            }
+        }
     }
 
     fn shape(&self, now: u64, level: Level, voice: Voice, text: &str) -> String {
@@ -77,9 +103,7 @@ fn push_time(out: &mut String, unix: u64, marks: &str, end: &str) {
     let (year, month, day) = date(unix / 86_400);
     let s = unix % 86_400;
     push_number(out, year, 4);
-    for (mark, n) in
-        [(date_mark, month), (date_mark, day), (time_mark, s / 3600), (":", s / 60 % 60), (":", s % 60)]
-    {
+    for (mark, n) in [(date_mark, month), (date_mark, day), (time_mark, s / 3600), (":", s / 60 % 60), (":", s % 60)] {
         out.push_str(mark);
         push_number(out, n, 2);
     }
@@ -148,6 +172,7 @@ mod tests {
             log: Log { format, level: Level::Info, program: "/bin/confd".to_string() },
             host: "h".to_string(),
             pid: "12".to_string(),
+            lost: Cell::new(0),
         };
         let at = 1_489_155_826; // 2017-03-10 14:23:46 UTC
         let text = "a \"b\"\n  ^";

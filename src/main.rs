@@ -30,9 +30,8 @@ fn run(words: Vec<OsString>) -> Result<i32> {
     });
     let argv0 = words.next().unwrap_or_else(|| Ok("pilotfish".to_string()))?;
     let args = words.collect::<Result<Vec<String>>>()?;
-    let vars: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
-        .collect();
+    let vars: Vec<(String, String)> =
+        std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?))).collect();
     let world = World { vars: &vars, read: &|path| std::fs::read(path), files: &|path| files(path) };
     match front::read(&argv0, args, &world)? {
         Invocation::Print(text) => {
@@ -50,7 +49,11 @@ fn run(words: Vec<OsString>) -> Result<i32> {
 
 fn say(fd: i32, text: &str) {
     use std::io::Write;
-    let _ = if fd == 1 { std::io::stdout().write_all(text.as_bytes()) } else { std::io::stderr().write_all(text.as_bytes()) };
+    let _ = if fd == 1 {
+        std::io::stdout().write_all(text.as_bytes())
+    } else {
+        std::io::stderr().write_all(text.as_bytes())
+    };
     let _ = std::io::stdout().flush();
 }
 

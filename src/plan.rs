@@ -117,6 +117,8 @@ pub struct Template {
     pub check: Option<Command>,
     /// Run after the new content is in place, beside the app's own reload.
     pub reload: Option<Command>,
+    /// Put the previous content back when the app does not bear the new one.
+    pub rollback: bool,
     /// Templates of one group are applied all or none.
     pub group: usize,
 }
@@ -176,6 +178,8 @@ pub struct App {
     pub stop_timeout: Millis,
     /// Whether it is started again when it ends by itself.
     pub restart: Restart,
+    /// An app that ends, or whose reload fails, this soon after its files changed did not bear the change.
+    pub probation: Millis,
     /// Variables it must not see (pilotfish's own settings that hold secrets).
     pub env_remove: Vec<String>,
 }

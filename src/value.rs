@@ -91,14 +91,17 @@ pub enum Named {
 
 impl Value {
     /// Text.
+    #[inline(never)]
     pub fn str(s: &str) -> Value {
         Value::Str(Arc::from(s))
     }
     /// A list of anything.
+    #[inline(never)]
     pub fn list(items: Vec<Value>) -> Value {
         Value::List(Arc::new(List { elem: Elem::Any, items }))
     }
     /// A list whose element type Go would know.
+    #[inline(never)]
     pub fn typed_list(elem: Elem, items: Vec<Value>) -> Value {
         Value::List(Arc::new(List { elem, items }))
     }
@@ -114,6 +117,7 @@ impl Value {
         }
     }
     /// Text when `data` is UTF-8, else bytes that remember `key`.
+    #[inline(never)]
     pub fn from_bytes(key: &Arc<str>, data: &[u8]) -> Value {
         match std::str::from_utf8(data) {
             Ok(s) => Value::str(s),

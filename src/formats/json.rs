@@ -162,7 +162,8 @@ impl Parser<'_> {
         let digits = self.text.get(from..self.at).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or("");
         match digits.parse::<f64>() {
             Ok(f) if f.is_finite() => Ok(Value::Float(f)),
-            _ => Err(["json: cannot unmarshal number ", digits, " into Go value of type float64"].concat()),
+            // Go names the number here; it may be a secret.
+            _ => Err(String::from("json: cannot unmarshal number into Go value of type float64")),
         }
     }
     fn string(&mut self) -> Result<String, String> {
@@ -186,7 +187,7 @@ impl Parser<'_> {
                         b't' => b'\t',
                         b'u' => {
                             let c = self.escaped()?;
-                            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                            fmt::put(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes());
                             continue;
                         }
                         _ => return Err(self.bad(e, "in string escape code")),
@@ -232,9 +233,9 @@ impl Parser<'_> {
 /// When a number has no JSON form.
 pub fn write(out: &mut Vec<u8>, v: &Value, indent: Option<usize>) -> Result<(), String> {
     match v {
-        Value::Nil => out.extend_from_slice(b"null"),
-        Value::Bool(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
-        Value::Int(n) | Value::Named(_, n) => out.extend_from_slice(n.to_string().as_bytes()),
+        Value::Nil => fmt::put(out, b"null"),
+        Value::Bool(b) => fmt::put(out, if *b { b"true" } else { b"false" }),
+        Value::Int(n) | Value::Named(_, n) => fmt::put(out, n.to_string().as_bytes()),
         Value::Float(f) => write_float(out, *f)?,
         Value::Str(_) | Value::Bytes(_) => write_text(out, v.as_bytes().unwrap_or(&[])),
         Value::Time(t) => write_text(out, rfc3339(*t).as_bytes()),
@@ -306,12 +307,12 @@ fn write_float(out: &mut Vec<u8>, f: f64) -> Result<(), String> {
     }
     let small = f != 0.0 && f.abs() < 1e-6;
     if !small && f.abs() < 1e21 {
-        out.extend_from_slice(float::fmt_float(f, b'f', None).as_bytes());
+        fmt::put(out, float::fmt_float(f, b'f', None).as_bytes());
         return Ok(());
     }
     // JSON's exponents have no leading zero.
     let text = float::fmt_float(f, b'e', None);
-    out.extend_from_slice(text.replace("e-0", "e-").as_bytes());
+    fmt::put(out, text.replace("e-0", "e-").as_bytes());
     Ok(())
 }
 
@@ -324,18 +325,18 @@ fn write_text(out: &mut Vec<u8>, text: &[u8]) {
                 out.push(b'\\');
                 out.push(c as u8);
             }
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\x08' => out.extend_from_slice(b"\\b"),
-            '\x0c' => out.extend_from_slice(b"\\f"),
+            '\n' => fmt::put(out, b"\\n"),
+            '\r' => fmt::put(out, b"\\r"),
+            '\t' => fmt::put(out, b"\\t"),
+            '\x08' => fmt::put(out, b"\\b"),
+            '\x0c' => fmt::put(out, b"\\f"),
             '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                out.extend_from_slice(b"\\u");
+                fmt::put(out, b"\\u");
                 fmt::hex(out, u32::from(c), 4, false);
             }
             // A byte that is no UTF-8, as Go writes it.
-            char::REPLACEMENT_CHARACTER if size == 1 => out.extend_from_slice(b"\\ufffd"),
-            _ => out.extend_from_slice(text.get(at..at + size).unwrap_or(&[])),
+            char::REPLACEMENT_CHARACTER if size == 1 => fmt::put(out, b"\\ufffd"),
+            _ => fmt::put(out, text.get(at..at + size).unwrap_or(&[])),
         }
         at += size;
     }

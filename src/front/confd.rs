@@ -17,11 +17,25 @@ const CHECK: Millis = 30_000;
 const RELOAD: Millis = 60_000;
 
 static KEYS: &[&str] = &[
-    "src", "dest", "keys", "prefix", "prefix_mode", "uid", "gid", "owner", "group", "mode", "check_cmd", "reload_cmd",
-    "check_timeout", "reload_timeout", "make_dirs",
+    "src",
+    "dest",
+    "keys",
+    "prefix",
+    "prefix_mode",
+    "uid",
+    "gid",
+    "owner",
+    "group",
+    "mode",
+    "check_cmd",
+    "reload_cmd",
+    "check_timeout",
+    "reload_timeout",
+    "make_dirs",
+    "rollback",
 ];
 
-/// Reads one template resource. `template` gives the text of a template by its `src`.
+/// Reads one template resource. `make_dirs` is for resources that do not say; `template` gives the text of a template by its `src`.
 ///
 /// # Errors
 /// `Kind::Config`, naming file, line and key.
@@ -30,12 +44,13 @@ pub fn resource(
     text: &str,
     global_prefix: &str,
     world: &World,
+    make_dirs: bool,
     template: &dyn Fn(&str) -> Result<String>,
 ) -> Result<Draft> {
     let doc = toml::parse(file, text)?;
     let root = Table::root(file, &doc);
     let Some(t) = root.table("template")? else {
-        return Err(Error::config([file, ": there is no [template] table in it"].concat()));
+        return Err(Error::config(format!("{file}: there is no [template] table in it")));
     };
     t.only(KEYS)?;
     let src = t.required("src")?;
@@ -53,16 +68,18 @@ pub fn resource(
         let timeout = t.time(timeout)?.unwrap_or(default);
         Ok(t.str(key)?.filter(|c| !c.trim().is_empty()).map(|c| line(c, timeout)))
     };
+    let make_dirs = t.bool("make_dirs")?.unwrap_or(make_dirs);
     let check = command("check_cmd", "check_timeout", CHECK)?;
     let reload = command("reload_cmd", "reload_timeout", RELOAD)?;
     let template = Template {
         name: src.to_string(),
         text: template(src)?,
         dialect: Dialect::Go,
-        dest: destination(&t, dest, world, options::yes(t.bool("make_dirs")?))?,
+        dest: destination(&t, dest, world, make_dirs)?,
         inputs: Vec::new(),
         check,
         reload,
+        rollback: options::yes(t.bool("rollback")?),
         group: 0,
     };
     Ok(Draft { template, source: 0, wants, hidden: prefix })
@@ -158,7 +175,7 @@ mod tests {
             },
             files: &|_| Vec::new(),
         };
-        resource("r.toml", text, prefix, &world, &|_| Ok("text".to_string())).map_err(Error::into_text)
+        resource("r.toml", text, prefix, &world, false, &|_| Ok("text".to_string())).map_err(Error::into_text)
     }
 
     #[test]

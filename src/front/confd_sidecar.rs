@@ -24,6 +24,12 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
             "confd-sidecar: no program to run; usage: confd-sidecar [OPTIONS] PROGRAM [ARGS...], see pilotfish --help",
         ));
     }
+    for name in ["config", "source", "template", "dialect"] {
+        if options.get(name).is_some() {
+            let why = "is of the native way in; confd-sidecar takes its templates from CONFD_* variables";
+            return Err(Error::usage(format!("--{name} {why}")));
+        }
+    }
     let backend = world.var("CONFD_BACKEND").unwrap_or("consul");
     if backend != "consul" {
         let text = ["CONFD_BACKEND=", backend, ": this version has the backend consul only"];
@@ -62,32 +68,42 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     };
     let prefix = world.var("CONFD_PREFIX").unwrap_or("");
     let mut drafts = Vec::new();
+    // Folders are made unless a resource forbids it: in an empty image nobody else can.
     for (file, text) in &files {
-        drafts.push(confd::resource(file, text, prefix, world, &text_of)?);
+        drafts.push(confd::resource(file, text, prefix, world, true, &text_of)?);
     }
-    let mut notes = Vec::new();
+    let nodes: Vec<&str> = consul.addresses.iter().map(|a| a.strip_prefix("http://").unwrap_or(a)).collect();
+    let mut notes = vec![
+        (Level::Info, format!("Backend set to {backend}")),
+        (Level::Info, "Starting confd".to_string()),
+        (Level::Info, format!("Backend nodes set to {}", nodes.join(", "))),
+    ];
     if drafts.is_empty() {
         let text = ["no template resource in CONFD_CONFDFILE* nor in ", &dir.display().to_string(), "/conf.d"];
         notes.push((Level::Warning, text.concat()));
     }
-    let (watches, templates) = assemble(drafts);
+    let (watches, mut templates) = assemble(drafts);
+    if options.is_set("make-dirs") {
+        templates.iter_mut().for_each(|t| t.dest.make_dirs = true);
+    }
     let mut log = native::log(argv0, options)?;
     if let (None, Some(level)) = (options.get("log-level"), world.var("CONFD_LOG_LEVEL")) {
-        let wrong = |want| Error::usage(["CONFD_LOG_LEVEL=", level, ": expected ", want].concat());
+        let wrong = |want| Error::usage(format!("CONFD_LOG_LEVEL={level}: expected {want}"));
         log.level = options::log_level(level).map_err(wrong)?;
     }
-    let reload = match (options.get("reload").or(options.get("reload-signal")), world.var("CONFD_SIDECAR_RELOAD_SIGNAL")) {
-        (None, Some(how)) => Some(native::reload_how(how, "CONFD_SIDECAR_RELOAD_SIGNAL")?),
-        _ => None,
-    };
+    let reload =
+        match (options.get("reload").or(options.get("reload-signal")), world.var("CONFD_SIDECAR_RELOAD_SIGNAL")) {
+            (None, Some(how)) => Some(native::reload_how(how, "CONFD_SIDECAR_RELOAD_SIGNAL")?),
+            _ => None,
+        };
     let mut plan = Plan {
         sources: vec![consul_source(consul, options.is_set("allow-empty"))],
         watches,
         templates,
-        app: native::app(options, None)?,
+        app: native::app(options, None)?.filter(|_| !options.is_set("once")),
         pace: native::pace(options)?,
         start_timeout: options.parsed("start-timeout", options::time)?,
-        once: false,
+        once: options.is_set("once"),
         log,
         notes,
     };
@@ -110,7 +126,7 @@ fn named(world: &World, variable: &str) -> Result<Vec<(String, String)>> {
         let (name, text) = value.split_once('\n').unwrap_or((value, ""));
         let name = name.trim();
         if name.is_empty() || Path::new(name).file_name().is_none() {
-            return Err(Error::config([variable, ": its first line must be a file name"].concat()));
+            return Err(Error::config(format!("{variable}: its first line must be a file name")));
         }
         all.push((name.to_string(), text.to_string()));
     }

@@ -60,6 +60,7 @@ mod tests {
             inputs: Vec::new(),
             check: None,
             reload: None,
+            rollback: false,
             group: 0,
         };
         Draft { template, source, wants: wants.iter().map(|w| (*w).to_string()).collect(), hidden: "/".into() }
@@ -71,8 +72,7 @@ mod tests {
         let (watches, templates) = assemble(drafts);
         let got: Vec<(usize, &str)> = watches.iter().map(|w| (w.source, w.prefix.as_str())).collect();
         assert_eq!(got, [(0, "/a"), (0, "/b"), (1, "/a/x")]);
-        let inputs: Vec<Vec<usize>> =
-            templates.iter().map(|t| t.inputs.iter().map(|i| i.watch).collect()).collect();
+        let inputs: Vec<Vec<usize>> = templates.iter().map(|t| t.inputs.iter().map(|i| i.watch).collect()).collect();
         assert_eq!(inputs, [vec![1, 0], vec![0, 0], vec![2]]);
     }
 }

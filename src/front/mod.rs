@@ -36,7 +36,7 @@ impl World<'_> {
     /// It cannot be read or is no UTF-8: `Kind::Config`, naming it and what it is for.
     pub fn text(&self, path: &Path, what: &str) -> Result<String> {
         let name = path.display().to_string();
-        let fail = |why: &str| Error::config(["cannot read ", what, " ", &name, ": ", why].concat());
+        let fail = |why: &str| Error::config(format!("cannot read {what} {name}: {why}"));
         let bytes = (self.read)(path).map_err(|e| fail(&crate::error::os_text(&e)))?;
         String::from_utf8(bytes).map_err(|_| fail("it is no UTF-8 text"))
     }
@@ -119,25 +119,27 @@ fn consul_address(text: &str, scheme: &str) -> Result<String> {
     }
     let (scheme, rest) = text.split_once("://").unwrap_or((scheme, text));
     let rest = rest.trim_end_matches('/');
+    // A password in the address is no way in, and no text for a log.
+    let shown = rest.rsplit('@').next().unwrap_or(rest);
+    let wrong = |why: &str| Err(Error::config(format!("cannot use Consul at {scheme}://{shown}: {why}")));
     match scheme {
         "http" | "tcp" if !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) => {
             let bare = rest.rsplit(']').next().unwrap_or(rest);
-            let port = if bare.contains(':') { "" } else { ":8500" };
-            Ok(["http://", rest, port].concat())
+            let port = match bare.rsplit_once(':') {
+                None => ":8500",
+                Some((_, port)) if port.parse::<u16>().is_ok() => "",
+                Some(_) => return wrong("its port is no number"),
+            };
+            Ok(format!("http://{rest}{port}"))
         }
-        "https" => {
-            let what = "cannot use Consul at ";
-            Err(Error::config([what, text, ": this version speaks no TLS; use http:// or unix://"].concat()))
-        }
-        _ => Err(Error::config(
-            ["cannot use Consul at ", text, ": expected host:port, http://host:port or unix:///path"].concat(),
-        )),
+        "https" => wrong("this version speaks no TLS; use http:// or unix://"),
+        _ => wrong("expected host:port, http://host:port or unix:///path"),
     }
 }
 
 /// A Consul source with its name for messages.
 fn consul_source(consul: Consul, allow_empty: bool) -> Source {
-    let name = ["Consul at ", &consul.addresses.join(", ")].concat();
+    let name = format!("Consul at {}", consul.addresses.join(", "));
     Source { name, kind: SourceKind::Consul(consul), allow_empty }
 }
 
@@ -153,7 +155,7 @@ fn join(prefix: &str, key: &str) -> String {
             p => parts.push(p),
         }
     }
-    ["/", &parts.join("/")].concat()
+    format!("/{}", parts.join("/"))
 }
 
 #[cfg(test)]
@@ -190,6 +192,8 @@ mod tests {
             ("http://", None),
             ("h:1/path", None),
             ("http://user:pw@h:1", None),
+            ("https:", None),
+            ("h:99999", None),
         ] {
             assert_eq!(consul_address(text, "http").ok().as_deref(), want, "{text}");
         }

@@ -18,18 +18,46 @@ use crate::template::Dialect;
 /// Time from asking the app to stop until its group is killed: below the 10 s that platforms give, with a second
 /// left to sweep.
 const STOP: Millis = 8_000;
+/// How long the app may take to show that it does not bear its new files.
+const PROBATION: Millis = 5_000;
 const CHECK: Millis = 30_000;
 const RELOAD: Millis = 60_000;
 
 static TOP: &[&str] = &["source", "template", "app", "settle", "splay", "start_timeout", "once", "log"];
 static SOURCE: &[&str] = &[
-    "url", "token", "token_file", "username", "password", "datacenter", "namespace", "max_stale", "wait", "allow_empty",
+    "url",
+    "token",
+    "token_file",
+    "username",
+    "password",
+    "datacenter",
+    "namespace",
+    "max_stale",
+    "wait",
+    "allow_empty",
 ];
 static TEMPLATE: &[&str] = &[
-    "src", "text", "name", "dest", "source", "keys", "prefix", "dialect", "mode", "uid", "gid", "owner", "group",
-    "make_dirs", "check", "check_timeout", "reload", "reload_timeout",
+    "src",
+    "text",
+    "name",
+    "dest",
+    "source",
+    "keys",
+    "prefix",
+    "dialect",
+    "mode",
+    "uid",
+    "gid",
+    "owner",
+    "group",
+    "make_dirs",
+    "check",
+    "rollback",
+    "check_timeout",
+    "reload",
+    "reload_timeout",
 ];
-static APP: &[&str] = &["command", "reload", "reload_timeout", "stop_signal", "stop_timeout", "restart"];
+static APP: &[&str] = &["command", "reload", "reload_timeout", "stop_signal", "stop_timeout", "restart", "probation"];
 static SETTLE: &[&str] = &["quiet", "max"];
 static LOG: &[&str] = &["format", "level"];
 
@@ -55,7 +83,8 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
         // On the command line there is one source; it takes the place of those in the file.
         let doc = toml::parse("", "")?;
         let none = Table::root("", &doc);
-        let wrong = |why: String| Error::usage(["--source ", url, ": ", &why].concat());
+        let shown = url.rsplit('@').next().unwrap_or(url); // a password may stand before it
+        let wrong = |why: String| Error::usage(format!("--source {shown}: {why}"));
         sources = vec![build_source("", url, &none, options, world).map_err(|e| wrong(e.into_text()))?];
     }
     let mut drafts = Vec::new();
@@ -140,7 +169,7 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
         "consul" | "consul+http" | "consul+unix" => {
             let mut c = consul_from_environment(world)?;
             if scheme == "consul+unix" {
-                c.addresses = vec![["unix:", rest].concat()];
+                c.addresses = vec![format!("unix:{rest}")];
             } else {
                 let rest = rest.strip_prefix("//").unwrap_or(rest);
                 let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -169,9 +198,12 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             consul_options(&mut c, options)?;
             consul_source(c, allow_empty)
         }
+        "consul+https" => {
+            return Err(Error::config("this version speaks no TLS; use consul:// or consul+unix://"));
+        }
         "dir" if !rest.is_empty() => {
             let path = rest.strip_prefix("//").unwrap_or(rest);
-            let name = ["folder ", path].concat();
+            let name = format!("folder {path}");
             Source { name, kind: SourceKind::Dir(PathBuf::from(path)), allow_empty }
         }
         "env" => {
@@ -236,8 +268,7 @@ fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World
     let base = sources.get(source).map_or("/", |s| s.prefix.as_str());
     let hidden = join(base, t.str("prefix")?.unwrap_or(""));
     let keys = t.strs("keys")?.unwrap_or_else(|| vec!["/".to_string()]);
-    let wants =
-        if sources.is_empty() { Vec::new() } else { keys.iter().map(|k| join(&hidden, k)).collect() };
+    let wants = if sources.is_empty() { Vec::new() } else { keys.iter().map(|k| below(&hidden, k)).collect() };
     let command = |key: &str, time: &str, default: Millis| -> Result<Option<Command>> {
         let timeout = t.time(time)?.unwrap_or(default);
         command(t, key, timeout)
@@ -252,9 +283,19 @@ fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World
         inputs: Vec::new(),
         check: command("check", "check_timeout", CHECK)?,
         reload: command("reload", "reload_timeout", RELOAD)?,
+        rollback: options::yes(t.bool("rollback")?),
         group: 0,
     };
     Ok(Draft { template, source, wants, hidden })
+}
+
+/// Everything below a prefix ends in `/`, so that `/prod` does not fetch `/production` too.
+fn below(hidden: &str, key: &str) -> String {
+    let mut prefix = join(hidden, key);
+    if prefix != "/" && matches!(key, "" | "/") {
+        prefix.push('/');
+    }
+    prefix
 }
 
 /// A command: a list of words is run as it is, a text goes to the shell where there is one.
@@ -271,7 +312,7 @@ fn command(t: &Table, key: &str, timeout: Millis) -> Result<Option<Command>> {
 
 fn template_option(given: &str, sources: &[NamedSource], options: &Options, world: &World) -> Result<Draft> {
     let Some((src, dest)) = given.split_once(':').filter(|(s, d)| !s.is_empty() && !d.is_empty()) else {
-        return Err(Error::usage(["--template ", given, ": expected SRC:DEST"].concat()));
+        return Err(Error::usage(format!("--template {given}: expected SRC:DEST")));
     };
     let hidden = sources.first().map_or("/", |s| s.prefix.as_str()).to_string();
     let dialect = options.parsed("dialect", dialect)?.unwrap_or_else(|| dialect_of(src));
@@ -289,9 +330,10 @@ fn template_option(given: &str, sources: &[NamedSource], options: &Options, worl
         inputs: Vec::new(),
         check: None,
         reload: None,
+        rollback: false,
         group: 0,
     };
-    let wants = if sources.is_empty() { Vec::new() } else { vec![hidden.clone()] };
+    let wants = if sources.is_empty() { Vec::new() } else { vec![below(&hidden, "/")] };
     Ok(Draft { template, source: 0, wants, hidden })
 }
 
@@ -304,7 +346,7 @@ pub fn reload_how(text: &str, what: &str) -> Result<Reload> {
             Ok(n) => Ok(Reload::Signal(n)),
             Err(_) => {
                 let want = ": expected a signal such as HUP, restart or none";
-                Err(Error::usage([what, " ", signal, want].concat()))
+                Err(Error::usage(format!("{what} {signal}{want}")))
             }
         },
     }
@@ -318,7 +360,8 @@ pub fn app(options: &Options, t: Option<&Table>) -> Result<Option<App>> {
         stop_signal: 15,
         stop_timeout: STOP,
         restart: Restart::Never,
-        env_remove: vec!["PILOTFISH_TOKEN".to_string()],
+        probation: PROBATION,
+        env_remove: vec!["PILOTFISH_TOKEN".to_string(), "PILOTFISH_CONFIG".to_string()],
     };
     if let Some(t) = t {
         t.only(APP)?;
@@ -337,6 +380,7 @@ pub fn app(options: &Options, t: Option<&Table>) -> Result<Option<App>> {
         app.stop_signal = t.parsed("stop_signal", options::signal_number)?.unwrap_or(app.stop_signal);
         app.stop_timeout = t.time("stop_timeout")?.unwrap_or(app.stop_timeout);
         app.restart = t.parsed("restart", options::restart)?.unwrap_or(app.restart);
+        app.probation = t.time("probation")?.unwrap_or(app.probation);
     }
     if app.argv.is_empty() {
         return Ok(None);
@@ -358,7 +402,7 @@ pub fn pace(options: &Options) -> Result<Pace> {
     let mut pace = Pace::default();
     if let Some(text) = options.get("settle") {
         let (quiet, max) = text.split_once(',').unwrap_or((text, ""));
-        let wrong = |want| Error::usage(["--settle ", text, ": expected ", want].concat());
+        let wrong = |want| Error::usage(format!("--settle {text}: expected {want}"));
         pace.quiet = options::time(quiet).map_err(wrong)?;
         pace.max = if max.is_empty() { pace.quiet.saturating_mul(10) } else { options::time(max).map_err(wrong)? };
     }

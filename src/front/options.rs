@@ -18,6 +18,14 @@ pub struct Opt {
     pub help: &'static str,
 }
 
+impl Opt {
+    /// Its environment variable. Those that only print have none: an image may use such a name for itself.
+    pub fn variable(&self) -> Option<String> {
+        let name = self.name.replace('-', "_").to_ascii_uppercase();
+        (!matches!(self.name, "version" | "help")).then(|| ["PILOTFISH_", &name].concat())
+    }
+}
+
 const fn opt(name: &'static str, letter: char, value: &'static str, help: &'static str) -> Opt {
     Opt { name, letter, value, help }
 }
@@ -25,7 +33,12 @@ const fn opt(name: &'static str, letter: char, value: &'static str, help: &'stat
 /// Every option there is.
 pub static OPTIONS: &[Opt] = &[
     opt("config", 'c', "FILE", "read pilotfish.toml; PILOTFISH_CONFIG may also hold its whole text"),
-    opt("source", 's', "URL", "where keys come from: consul://host:port/prefix, consul+unix:///path, dir:/folder, env:"),
+    opt(
+        "source",
+        's',
+        "URL",
+        "where keys come from: consul://host:port/prefix, consul+unix:///path, dir:/folder, env:",
+    ),
     opt("template", 't', "SRC:DEST", "render the template file SRC to DEST (repeatable)"),
     opt("dialect", ' ', "go|upon", "the language of --template files; default: go for *.tmpl, else upon"),
     opt("token", ' ', "TOKEN", "the source's token; better in CONSUL_HTTP_TOKEN or a file"),
@@ -65,7 +78,7 @@ impl Options {
         let mut given: Vec<(&'static str, String)> = Vec::new();
         let mut program = Vec::new();
         let mut parser = lexopt::Parser::from_args(args);
-        let usage = |e: lexopt::Error| Error::usage([&e.to_string(), "; see pilotfish --help"].concat());
+        let usage = |e: lexopt::Error| Error::usage(format!("{e}; see pilotfish --help"));
         while let Some(arg) = parser.next().map_err(usage)? {
             let found = match &arg {
                 lexopt::Arg::Long(name) => OPTIONS.iter().find(|o| o.name == *name),
@@ -89,7 +102,7 @@ impl Options {
             given.push((o.name, value));
         }
         for o in OPTIONS {
-            let variable = ["PILOTFISH_", &o.name.replace('-', "_").to_ascii_uppercase()].concat();
+            let Some(variable) = o.variable() else { continue };
             let Some(value) = world.var(&variable) else { continue };
             if !given.iter().any(|(n, _)| *n == o.name) && (!o.value.is_empty() || is_yes(value)) {
                 // Several templates in one variable: one a line.
@@ -97,7 +110,19 @@ impl Options {
                 given.extend(many.into_iter().filter(|v| !v.trim().is_empty()).map(|v| (o.name, v.to_string())));
             }
         }
-        Ok(Options { given, program })
+        let options = Options { given, program };
+        options.check()?;
+        Ok(options)
+    }
+
+    /// A value that is wrong is said, whether this plan has a use for it or not.
+    fn check(&self) -> Result<()> {
+        for name in ["wait", "max-stale", "stop-timeout", "start-timeout", "splay"] {
+            self.parsed(name, time)?;
+        }
+        self.parsed("stop-signal", signal_number)?;
+        self.parsed("restart", restart)?;
+        Ok(())
     }
 
     /// Whether the option was given.
@@ -121,7 +146,7 @@ impl Options {
     /// `Kind::Usage`, naming the option and the value.
     pub fn parsed<T>(&self, name: &str, read: fn(&str) -> std::result::Result<T, &'static str>) -> Result<Option<T>> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        read(text).map(Some).map_err(|want| Error::usage(["--", name, " ", text, ": expected ", want].concat()))
+        read(text).map(Some).map_err(|want| Error::usage(format!("--{name} {text}: expected {want}")))
     }
 }
 

@@ -27,14 +27,14 @@ impl<'a> Table<'a> {
     }
 
     fn at(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_string() } else { [&self.path, ".", key].concat() }
+        if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
     }
 
     /// An error at a key: `FILE:LINE: key: message`.
     pub fn error(&self, key: &str, message: &str) -> Error {
         let line = self.doc.line(&self.at(key)).or_else(|| self.doc.line(&self.path));
-        let line = line.map_or(String::new(), |n| [":", &n.to_string()].concat());
-        Error::config([self.file, &line, ": `", &self.at(key), "` ", message].concat())
+        let line = line.map_or(String::new(), |n| format!(":{n}"));
+        Error::config(format!("{}{line}: `{}` {message}", self.file, self.at(key)))
     }
 
     /// Every key must be one of these.
@@ -173,7 +173,7 @@ impl<'a> Table<'a> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let mut all = Vec::new();
         for (i, item) in value.as_list().ok_or_else(wrong)?.iter().enumerate() {
-            let path = [&self.at(key), ".", &i.to_string()].concat();
+            let path = format!("{}.{i}", self.at(key));
             all.push(Table { path, map: item.as_map().ok_or_else(wrong)?, ..*self });
         }
         Ok(all)

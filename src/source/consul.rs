@@ -91,7 +91,7 @@ pub fn decode(body: &[u8]) -> Result<Snapshot, String> {
     let mut entries = Vec::new();
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = Items(&mut entries).deserialize(&mut json).and_then(|()| json.end());
-    read.map_err(|e| ["the answer is no list of keys: ", &e.to_string()].concat())?;
+    read.map_err(|e| format!("the answer is no list of keys: {e}"))?;
     Ok(Snapshot::new(entries))
 }
 
@@ -138,7 +138,7 @@ impl<'de> Visitor<'de> for Item<'_> {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        let custom = |what: &str| serde::de::Error::custom(["key ", &key, what].concat());
+        let custom = |what: &str| serde::de::Error::custom(format!("key {key}{what}"));
         let data = base64::decode(value.as_deref().unwrap_or("")).ok_or_else(|| custom(": its value is no base64"))?;
         if data.len() > MAX_VALUE {
             return Err(custom(": its value is larger than 16 MiB"));
@@ -169,13 +169,13 @@ fn read(c: &Consul, reply: &Reply) -> Result<Answer, String> {
             let body = String::from_utf8_lossy(&reply.body);
             let words: String = body.trim().chars().filter(|c| !c.is_control()).take(200).collect();
             let hint = if status == 403 { " (is the token right, and may it read this prefix?)" } else { "" };
-            return Err([&status.to_string(), " ", &words, hint].concat());
+            return Err(format!("{status} {words}{hint}"));
         }
     }
     if let Some(most) = c.max_stale {
         let age = reply.header("x-consul-lastcontact").and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
         if age > most {
-            return Err(["the answer is ", &age.to_string(), " ms old, more than max_stale allows"].concat());
+            return Err(format!("the answer is {age} ms old, more than max_stale allows"));
         }
     }
     Ok(Answer { index, snapshot: decode(&reply.body)? })
@@ -190,7 +190,7 @@ fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
             Ok(t) => t.trim().to_string(),
             Err(e) => {
                 let path = path.display().to_string();
-                return Err(["cannot read the token file ", &path, ": ", &crate::error::os_text(&e)].concat());
+                return Err(format!("cannot read the token file {path}: {}", crate::error::os_text(&e)));
             }
         },
     };
@@ -198,7 +198,7 @@ fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
         all.push(("x-consul-token", token));
     }
     if let Some((user, password)) = &c.basic {
-        let both = [user, ":", password].concat();
+        let both = format!("{user}:{password}");
         all.push(("authorization", ["Basic ", &base64::encode(both.as_bytes())].concat()));
     }
     if !c.namespace.is_empty() {
@@ -243,7 +243,7 @@ pub fn watch(c: &Consul, prefix: &str, say: &dyn Fn(News)) {
             Err(why) => {
                 // The other addresses are tried at once, then there is a pause: one round, one failure.
                 let name = &server.name;
-                let text = ["cannot read ", prefix, " from Consul at ", name, ": ", &why].concat();
+                let text = format!("cannot read {prefix} from Consul at {name}: {why}");
                 index = 0; // the next answer must come at once, to say that all is well again
                 at = (at + 1) % servers.len();
                 tried += 1;

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs}
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ureq::config::Config;
@@ -26,9 +27,15 @@ const CONNECT: Millis = 5_000;
 /// Longest time between two parts of a body, and for all of it, in milliseconds.
 const BODY: Millis = 60_000;
 
+/// The longest an answer's head may take in any case: the longest wait of a query, its jitter and then some.
+const HEAD: Millis = 90_000;
+
 /// One server.
 pub struct Server {
     agent: Agent,
+    /// How long the server may be silent now. Beside the agent's own limits, as setting those anew for each request
+    /// costs 4,000 bytes.
+    patience: Arc<AtomicU64>,
     /// What stands in front of each path: `http://host:port`.
     base: String,
     /// As people know it: the address, or the socket's path.
@@ -62,6 +69,7 @@ impl Server {
             .max_redirects_will_error(false)
             .user_agent(concat!("pilotfish/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(Duration::from_millis(CONNECT)))
+            .timeout_recv_response(Some(Duration::from_millis(HEAD)))
             .timeout_recv_body(Some(Duration::from_millis(BODY)))
             .input_buffer_size(16 << 10) // ureq's 128 KiB would be 0.3-0.6 MB for each thread
             .output_buffer_size(16 << 10)
@@ -69,12 +77,13 @@ impl Server {
             .max_idle_connections_per_host(1)
             .max_idle_age(Duration::from_secs(120))
             .build();
-        let wires = Wires { unix: unix.map(PathBuf::from) };
+        let patience = Arc::new(AtomicU64::new(HEAD));
+        let wires = Wires { unix: unix.map(PathBuf::from), patience: patience.clone() };
         let base = if unix.is_some() { "http://localhost".to_string() } else { address.to_string() };
-        Server { agent: Agent::with_parts(config, wires, Names), base, name: address.to_string() }
+        Server { agent: Agent::with_parts(config, wires, Names), patience, base, name: address.to_string() }
     }
 
-    /// GET of `path` (which begins with `/`); the answer's head must come within `wait` milliseconds.
+    /// GET of `path` (which begins with `/`); the server may be silent for `wait` milliseconds.
     ///
     /// # Errors
     /// Why there is no whole answer, in words; any status is an answer.
@@ -83,7 +92,7 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, value.as_str());
         }
-        let request = request.config().timeout_recv_response(Some(Duration::from_millis(wait))).build();
+        self.patience.store(wait.clamp(1, HEAD), Ordering::Relaxed);
         let response = request.call().map_err(|e| why(&e))?;
         let (head, mut body) = response.into_parts();
         let body = body.with_config().limit(MAX_BODY).read_to_vec().map_err(|e| why(&e))?;
@@ -109,6 +118,7 @@ fn why(e: &Error) -> String {
 /// Makes connections: TCP, or always to one unix socket.
 struct Wires {
     unix: Option<PathBuf>,
+    patience: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Wires {
@@ -146,7 +156,7 @@ impl Connector for Wires {
         let weak: std::sync::Weak<dyn ShutdownHandle> = Arc::downgrade(&(socket.clone() as Arc<dyn ShutdownHandle>));
         (details.register_shutdown)(weak)?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Wire { socket, buffers }))
+        Ok(Some(Wire { socket, buffers, patience: self.patience.clone() }))
     }
 }
 
@@ -168,6 +178,7 @@ impl ShutdownHandle for Socket {
 struct Wire {
     socket: Arc<Socket>,
     buffers: LazyBuffers,
+    patience: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Wire {
@@ -200,7 +211,8 @@ impl Transport for Wire {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let limit = timeout.not_zero().map(|d| *d);
+        let patience = Duration::from_millis(self.patience.load(Ordering::Relaxed));
+        let limit = Some(timeout.not_zero().map_or(patience, |d| patience.min(*d)));
         let input = self.buffers.input_append_buf();
         let n = match &*self.socket {
             Socket::Tcp(s) => s.set_read_timeout(limit).and_then(|()| (&mut &*s).read(input)),

@@ -122,7 +122,12 @@ impl State {
                 if !*killed && *deadline <= now =>
             {
                 *killed = true;
-                say(out, Level::Warning, Voice::Supervisor, &["main program did not stop in time: killing it"]);
+                say(
+                    out,
+                    Level::Warning,
+                    Voice::Supervisor,
+                    format_args!("main program did not stop in time: killing it"),
+                );
                 out.push(Action::SignalGroup(KILL));
             }
             Phase::Sweeping { deadline, killed: false, code } if *deadline <= now => {
@@ -157,7 +162,7 @@ impl State {
         }
         if done {
             if self.plan.app.is_some() {
-                say(out, Level::Info, Voice::Supervisor, &["starting main program now"]);
+                say(out, Level::Info, Voice::Supervisor, format_args!("starting main program now"));
                 self.start_app(out);
             } else {
                 self.app.phase = Phase::Running; // nothing to run: keeping files in step is all
@@ -167,12 +172,20 @@ impl State {
         if self.plan.start_timeout.is_some_and(|t| self.started.saturating_add(t) <= now) {
             let missing = self.missing();
             let after = span(now.saturating_sub(self.started));
-            say(out, Level::Error, Voice::Supervisor, &["giving up after ", &after, ": ", &missing]);
+            say(out, Level::Error, Voice::Supervisor, format_args!("giving up after {after}: {missing}"));
             self.finish(now, 69, out);
         } else if !self.app.said_waiting && self.started.saturating_add(PATIENCE) <= now {
             self.app.said_waiting = true;
-            let missing = self.missing();
-            say(out, Level::Info, Voice::Supervisor, &["waiting for the first configuration: ", &missing]);
+            // A template that failed has said so, with the key it misses.
+            if !self.silent_sources().is_empty() {
+                let missing = self.missing();
+                say(
+                    out,
+                    Level::Info,
+                    Voice::Supervisor,
+                    format_args!("waiting for the first configuration: {missing}"),
+                );
+            }
         }
     }
 
@@ -195,10 +208,10 @@ impl State {
         if may_pass {
             let wait = self.app.backoff.failed(&mut self.random);
             let next = span(wait);
-            say(out, Level::Error, Voice::Supervisor, &["cannot run ", &name, ": ", text, "; next try in ", &next]);
+            say(out, Level::Error, Voice::Supervisor, format_args!("cannot run {name}: {text}; next try in {next}"));
             self.app.phase = Phase::Resting { until: now.saturating_add(wait) };
         } else {
-            say(out, Level::Error, Voice::Supervisor, &["cannot run ", &name, ": ", text]);
+            say(out, Level::Error, Voice::Supervisor, format_args!("cannot run {name}: {text}"));
             self.finish(now, code, out);
         }
     }
@@ -227,16 +240,20 @@ impl State {
         self.forget_app_reload();
         let restart = self.plan.app.as_ref().map_or(Restart::Never, |a| a.restart);
         let how = match ended {
-            Ended::Exit(n) => ["exit status ", &n.to_string()].concat(),
-            Ended::Signal(n) | Ended::Stopped(n) => ["signal ", &n.to_string()].concat(),
+            Ended::Exit(n) => format!("exit status {n}"),
+            Ended::Signal(n) | Ended::Stopped(n) => format!("signal {n}"),
         };
+        if self.roll_back(now, &["main program ended (", &how, ")"].concat(), out) {
+            self.start_app(out);
+            return;
+        }
         let again = match restart {
             Restart::Never => false,
             Restart::OnFailure => ended != Ended::Exit(0),
             Restart::Always => true,
         };
         if !again {
-            say(out, Level::Info, Voice::Supervisor, &["main program ended: ", &how]);
+            say(out, Level::Info, Voice::Supervisor, format_args!("main program ended: {how}"));
             self.finish(now, ended.code(), out);
             return;
         }
@@ -246,7 +263,7 @@ impl State {
         let wait = self.app.backoff.failed(&mut self.random);
         let next = span(wait);
         let level = Level::Warning;
-        say(out, level, Voice::Supervisor, &["main program ended: ", &how, "; starting it again in ", &next]);
+        say(out, level, Voice::Supervisor, format_args!("main program ended: {how}; starting it again in {next}"));
         self.app.phase = Phase::Resting { until: now.saturating_add(wait) };
     }
 

@@ -4,7 +4,7 @@
 
 use super::{Action, Committed, Job, Outcome, Rendered, State, Voice, say};
 use crate::backoff::Backoff;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 use crate::plan::{Level, Millis};
 use crate::store::Reads;
 use crate::sys::process::Ended;
@@ -20,6 +20,8 @@ pub struct Template {
     said: Option<String>,
     /// New content is staged.
     staged: bool,
+    /// That it is written in place was said.
+    said_in_place: bool,
 }
 
 /// One group.
@@ -32,6 +34,8 @@ pub struct Group {
     /// A failure that may pass by itself is tried again then.
     retry: Option<Millis>,
     backoff: Backoff,
+    /// Until when the app may show that it does not bear the files of the last commit that can be rolled back.
+    probation: Option<(Millis, Vec<usize>)>,
     /// All its files were in place once.
     pub is_done: bool,
     /// Its last attempt failed.
@@ -161,15 +165,16 @@ impl State {
             match r.outcome {
                 Outcome::Same => {
                     t.said = None;
-                    say(out, Level::Debug, Voice::Confd, &["Target config ", path, " in sync"]);
+                    say(out, Level::Debug, Voice::Confd, format_args!("Target config {path} in sync"));
                 }
                 Outcome::Staged(reasons) => {
-                    t.said = None;
                     t.staged = true;
+                    // Not again for each try of content that was refused.
+                    let level = if t.said.is_none() { Level::Info } else { Level::Debug };
                     for reason in reasons {
-                        out.push(Action::Log(Level::Info, Voice::Confd, reason));
+                        out.push(Action::Log(level, Voice::Confd, reason));
                     }
-                    say(out, Level::Info, Voice::Confd, &["Target config ", path, " out of sync"]);
+                    say(out, level, Voice::Confd, format_args!("Target config {path} out of sync"));
                 }
                 Outcome::Failed(e) => {
                     failed = true;
@@ -178,7 +183,7 @@ impl State {
                     if t.said.as_deref() != Some(e.text.as_str()) {
                         let waits = if e.kind == Kind::MissingKey { "waiting: " } else { "" };
                         let level = if e.kind == Kind::MissingKey { Level::Warning } else { Level::Error };
-                        say(out, level, Voice::Confd, &[waits, &e.text]);
+                        say(out, level, Voice::Confd, format_args!("{waits}{}", e.text));
                         t.said = Some(e.into_text());
                     }
                 }
@@ -285,8 +290,10 @@ impl State {
     pub(super) fn on_committed(&mut self, now: Millis, g: usize, results: Vec<Committed>, out: &mut Vec<Action>) {
         let mut failed = false;
         let mut any = false;
+        let mut undo = Vec::new();
         for c in results {
-            let (Some(t), Some(plan)) = (self.templates.get_mut(c.template), self.plan.templates.get(c.template)) else {
+            let (Some(t), Some(plan)) = (self.templates.get_mut(c.template), self.plan.templates.get(c.template))
+            else {
                 continue;
             };
             let path = plan.dest.path.display().to_string();
@@ -297,9 +304,14 @@ impl State {
                     t.said = None;
                     if in_place {
                         let why = " is a mount point: written in place";
-                        say(out, Level::Debug, Voice::Confd, &[&path, why]);
+                        let level = if t.said_in_place { Level::Debug } else { Level::Info };
+                        t.said_in_place = true;
+                        say(out, level, Voice::Confd, format_args!("{path}{why}"));
                     }
-                    say(out, Level::Info, Voice::Confd, &["Target config ", &path, " has been updated"]);
+                    say(out, Level::Info, Voice::Confd, format_args!("Target config {path} has been updated"));
+                    if plan.rollback {
+                        undo.push(c.template);
+                    }
                     if plan.reload.is_some() {
                         self.want_template_reload(c.template);
                     }
@@ -317,6 +329,10 @@ impl State {
         if any {
             self.want_app_reload(now);
         }
+        let probation = self.plan.app.as_ref().filter(|_| self.app_runs()).map(|a| now.saturating_add(a.probation));
+        if let (Some(group), Some(until), false) = (self.groups.get_mut(g), probation, undo.is_empty()) {
+            group.probation = Some((until, undo));
+        }
         if failed {
             self.give_up_attempt(now, g, true, out);
         } else if let Some(group) = self.groups.get_mut(g) {
@@ -324,11 +340,36 @@ impl State {
         }
     }
 
+    /// The app did not bear its newest files: the previous ones come back, and the new content is not tried again
+    /// until the data changes. False when nothing can be rolled back.
+    pub(super) fn roll_back(&mut self, now: Millis, why: &str, out: &mut Vec<Action>) -> bool {
+        let mut any = false;
+        for group in &mut self.groups {
+            let Some((_, undo)) = group.probation.take().filter(|(until, _)| *until > now) else { continue };
+            any = true;
+            group.is_failing = true;
+            out.push(Action::Restore(undo));
+        }
+        if any {
+            let what = "the previous content is put back, and the new one is not tried again until the data changes";
+            say(out, Level::Error, Voice::Supervisor, format_args!("{why} after its files changed: {what}"));
+        }
+        any
+    }
+
+    pub(super) fn on_restored(&mut self, template: usize, result: Result<(), Error>, out: &mut Vec<Action>) {
+        let path = self.plan.templates.get(template).map(|p| p.dest.path.display().to_string()).unwrap_or_default();
+        match result {
+            Ok(()) => say(out, Level::Warning, Voice::Confd, format_args!("Target config {path} has been rolled back")),
+            Err(e) => say(out, Level::Error, Voice::Confd, format_args!("cannot roll {path} back: {e}")),
+        }
+    }
+
     /// What keeps the app from starting, in words.
     pub(super) fn missing(&self) -> String {
         let silent = self.silent_sources();
         if !silent.is_empty() {
-            return ["no answer from ", &silent.join(", ")].concat();
+            return format!("no answer from {}", silent.join(", "));
         }
         let mut texts: Vec<&str> = self.templates.iter().filter_map(|t| t.said.as_deref()).collect();
         texts.truncate(3);
@@ -350,8 +391,8 @@ pub(super) fn failure(how: &Result<Ended, String>, killed: bool) -> Option<Strin
     match how {
         _ if killed => Some("timed out".to_string()),
         Ok(Ended::Exit(0)) => None,
-        Ok(Ended::Exit(n)) => Some(["exit status ", &n.to_string()].concat()),
-        Ok(Ended::Signal(n) | Ended::Stopped(n)) => Some(["ended by signal ", &n.to_string()].concat()),
+        Ok(Ended::Exit(n)) => Some(format!("exit status {n}")),
+        Ok(Ended::Signal(n) | Ended::Stopped(n)) => Some(format!("ended by signal {n}")),
         Err(text) => Some(text.clone()),
     }
 }

@@ -62,6 +62,13 @@ pub enum Event {
         /// One for each template asked for.
         results: Vec<Committed>,
     },
+    /// `Action::Restore` is done.
+    Restored {
+        /// Index into `Plan::templates`.
+        template: usize,
+        /// Whether the previous content is back.
+        result: Result<(), Error>,
+    },
     /// A command ended, could not be started, or was killed.
     CommandEnded {
         /// The one given in `Action::Run`.
@@ -150,6 +157,8 @@ pub enum Action {
         /// Indices into `Plan::templates`.
         templates: Vec<usize>,
     },
+    /// Put back what these files held before the last commit.
+    Restore(Vec<usize>),
     /// Start a command.
     Run {
         /// Comes back in `CommandEnded`.
@@ -246,6 +255,7 @@ impl State {
             Event::Signal(n) => self.on_signal(now, n, out),
             Event::Rendered { group, results } => self.on_rendered(now, group, results, out),
             Event::Committed { group, results } => self.on_committed(now, group, results, out),
+            Event::Restored { template, result } => self.on_restored(template, result, out),
             Event::CommandEnded { id, how } => {
                 if !self.on_check_ended(now, id, &how, out) {
                     self.on_reload_ended(now, id, &how, out);
@@ -279,7 +289,7 @@ impl State {
             template.needed = true;
         }
         for (level, text) in &self.plan.notes {
-            out.push(Action::Log(*level, Voice::Supervisor, text.clone()));
+            out.push(Action::Log(*level, Voice::Confd, text.clone()));
         }
         if let Some(app) = &self.plan.app {
             let mut text = String::from("main program and arguments to be run: [");
@@ -295,8 +305,8 @@ impl State {
     }
 }
 
-fn say(out: &mut Vec<Action>, level: Level, voice: Voice, parts: &[&str]) {
-    out.push(Action::Log(level, voice, parts.concat()));
+fn say(out: &mut Vec<Action>, level: Level, voice: Voice, text: std::fmt::Arguments) {
+    out.push(Action::Log(level, voice, text.to_string()));
 }
 
 /// Milliseconds for people: `0.25 s`, `12 s`, `3 min`.

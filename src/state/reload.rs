@@ -27,8 +27,10 @@ struct Running {
 /// How long after its start the app may take to install a handler for its reload signal; the signal is sent
 /// whatever it did after this.
 const HANDLER_WAIT: Millis = 5_000;
-/// The same where nobody can tell whether there is a handler: what confd-sidecar always waited.
-const BLIND_WAIT: Millis = 1_000;
+/// Nothing is sent before the app has run this long: what confd-sidecar always waited. A handler is no proof: Go's
+/// runtime catches every signal from its first moment, and ends the program at those it has not asked for yet
+/// (os/signal). Prometheus asks some 100 ms after its start.
+const YOUNG: Millis = 1_000;
 /// How often to look for the handler.
 const HANDLER_POLL: Millis = 20;
 
@@ -109,14 +111,21 @@ impl State {
         let (job, command) = if is_app {
             match plan.app.as_ref().map(|a| &a.reload) {
                 Some(plan::Reload::Signal(signal)) => {
-                    let (signal, force) = (*signal, self.app_age(now) >= HANDLER_WAIT);
+                    let (signal, age) = (*signal, self.app_age(now));
+                    if age < YOUNG {
+                        if let Some(r) = self.reloads.get_mut(i) {
+                            r.wanted = Some(now.saturating_add(YOUNG - age));
+                        }
+                        return;
+                    }
+                    let force = age >= HANDLER_WAIT;
                     self.mark_running(i, Running { id: 0, deadline: 0, killed: false });
                     out.push(Action::ReloadSignal { signal, force });
                     return;
                 }
                 Some(plan::Reload::Restart) => {
                     self.mark_running(i, Running { id: 0, deadline: 0, killed: false });
-                    say(out, Level::Info, Voice::Supervisor, &["restarting main program now"]);
+                    say(out, Level::Info, Voice::Supervisor, format_args!("restarting main program now"));
                     self.restart_app(now, out);
                     return;
                 }
@@ -139,7 +148,7 @@ impl State {
         };
         self.mark_running(i, Running { id, deadline: now.saturating_add(command.timeout), killed: false });
         if is_app {
-            say(out, Level::Info, Voice::Supervisor, &["reloading main program now"]);
+            say(out, Level::Info, Voice::Supervisor, format_args!("reloading main program now"));
         }
         out.push(Action::Run { id, job });
     }
@@ -152,58 +161,50 @@ impl State {
     }
 
     pub(super) fn on_reload_signalled(&mut self, now: Millis, caught: Caught, out: &mut Vec<Action>) {
-        let age = self.app_age(now);
         let Some(r) = self.reloads.last_mut() else { return };
         r.running = None;
-        let again = match caught {
-            Caught::Sent => {
-                say(out, Level::Info, Voice::Supervisor, &["reloading main program now"]);
-                return;
+        match caught {
+            Caught::Sent => say(out, Level::Info, Voice::Supervisor, format_args!("reloading main program now")),
+            Caught::NotYet => r.wanted = Some(now.saturating_add(HANDLER_POLL)),
+            Caught::Unknown => {
+                // It had its second: that is all there is to go by.
+                let signal = match self.plan.app.as_ref().map(|a| &a.reload) {
+                    Some(plan::Reload::Signal(n)) => *n,
+                    _ => return,
+                };
+                r.running = Some(Running { id: 0, deadline: 0, killed: false });
+                out.push(Action::ReloadSignal { signal, force: true });
             }
-            Caught::NotYet => HANDLER_POLL,
-            Caught::Unknown if age >= BLIND_WAIT => HANDLER_WAIT, // forced below
-            Caught::Unknown => BLIND_WAIT - age,
-        };
-        if again == HANDLER_WAIT {
-            let signal = match self.plan.app.as_ref().map(|a| &a.reload) {
-                Some(plan::Reload::Signal(n)) => *n,
-                _ => return,
-            };
-            r.running = Some(Running { id: 0, deadline: 0, killed: false });
-            out.push(Action::ReloadSignal { signal, force: true });
-        } else {
-            r.wanted = Some(now.saturating_add(again));
         }
     }
 
-    pub(super) fn on_reload_ended(
-        &mut self,
-        now: Millis,
-        id: u32,
-        how: &Result<Ended, String>,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn on_reload_ended(&mut self, now: Millis, id: u32, how: &Result<Ended, String>, out: &mut Vec<Action>) {
         let Some(i) = self.reloads.iter().position(|r| r.running.as_ref().is_some_and(|r| r.id == id)) else { return };
         let is_app = i == self.app_index();
         let Some(r) = self.reloads.get_mut(i) else { return };
         let killed = r.running.take().is_some_and(|r| r.killed);
         let Some(why) = failure(how, killed) else {
             if r.backoff.is_failing() {
-                say(out, Level::Info, Voice::Supervisor, &["the reload that failed has succeeded now"]);
+                say(out, Level::Info, Voice::Supervisor, format_args!("the reload that failed has succeeded now"));
             }
             r.backoff.succeeded();
             r.said = None;
             return;
         };
+        if is_app && self.roll_back(now, &["the reload command failed (", &why, ")"].concat(), out) {
+            self.want_app_reload(now); // with what is in place now
+            return;
+        }
+        let Some(r) = self.reloads.get_mut(i) else { return };
         let wait = r.backoff.failed(&mut self.random);
         if r.wanted.is_none() {
             r.wanted = Some(now.saturating_add(wait));
         }
         let path = self.plan.templates.get(i).filter(|_| !is_app).map(|t| t.dest.path.display().to_string());
-        let of = path.map_or(String::new(), |p| [" of ", &p].concat());
+        let of = path.map_or(String::new(), |p| format!(" of {p}"));
         let level = if r.said.as_ref() == Some(&why) { Level::Debug } else { Level::Error };
         let next = super::span(wait);
-        say(out, level, Voice::Confd, &["the reload command", &of, " failed: ", &why, "; next try in ", &next]);
+        say(out, level, Voice::Confd, format_args!("the reload command{of} failed: {why}; next try in {next}"));
         r.said = Some(why);
     }
 }

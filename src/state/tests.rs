@@ -24,6 +24,7 @@ fn template(keys: &str, check: bool, reload: bool, group: usize) -> Template {
         inputs: vec![Input { watch: 0, prefix: keys.into(), strip: 0 }],
         check: check.then(|| command.clone()),
         reload: reload.then_some(command),
+        rollback: false,
         group,
     }
 }
@@ -39,6 +40,7 @@ fn plan(templates: Vec<Template>, reload: Reload) -> Plan {
             stop_signal: TERM,
             stop_timeout: 8_000,
             restart: Restart::Never,
+            probation: 5_000,
             env_remove: Vec::new(),
         }),
         pace: Pace::default(),
@@ -134,6 +136,7 @@ fn names(actions: &[Action]) -> String {
         Action::Render { group, .. } => format!("render{group}"),
         Action::Discard(t) => format!("discard{t:?}"),
         Action::Commit { group, .. } => format!("commit{group}"),
+        Action::Restore(t) => format!("restore{t:?}"),
         Action::Run { job, .. } => match job {
             Job::Check(t) => format!("check{t}"),
             Job::Reload(t) => format!("reload{t}"),
@@ -216,10 +219,8 @@ fn keys_the_render_did_not_read_render_nothing() {
 
 #[test]
 fn one_failure_of_a_group_keeps_all_its_files() {
-    let mut w = World::new(plan(
-        vec![template("/", false, false, 0), template("/", false, false, 0)],
-        Reload::Signal(HUP),
-    ));
+    let mut w =
+        World::new(plan(vec![template("/", false, false, 0), template("/", false, false, 0)], Reload::Signal(HUP)));
     w.data("1");
     w.tick();
     let kind = crate::error::Kind::MissingKey;
@@ -298,11 +299,10 @@ fn a_reload_waits_for_the_apps_handler() {
     w.tick();
     w.rendered(0, vec![(0, staged())]);
     w.committed(0, &[0]);
-    assert_eq!(names(&w.tick()), "hup1", "not by force: the app is young");
+    assert_eq!(names(&w.tick()), "", "a program of Go catches what it does not handle yet");
+    assert_eq!(names(&w.sleep(900)), "hup1", "a second after the start, and not by force");
     w.feed(Event::ReloadSignalled(Caught::NotYet));
     assert_eq!(names(&w.sleep(20)), "hup1");
-    w.feed(Event::ReloadSignalled(Caught::Unknown));
-    assert_eq!(names(&w.sleep(880)), "hup1", "where nobody can tell: a second after the start");
     assert_eq!(names(&w.feed(Event::ReloadSignalled(Caught::Unknown))), "hup1!");
     w.feed(Event::ReloadSignalled(Caught::Sent));
     assert_eq!(w.state.deadline(), None);
@@ -321,6 +321,57 @@ fn reload_by_restart_stops_and_starts() {
     assert_eq!(names(&w.sleep(8_000)), "group9", "it did not stop in time");
     assert_eq!(names(&w.feed(Event::AppEnded(Ended::Signal(9)))), "group15 start");
     w.feed(Event::AppStarted);
+    assert_eq!(w.state.deadline(), None);
+}
+
+#[test]
+fn an_app_that_dies_of_its_new_files_gets_the_old_ones_back() {
+    let mut p = plan(vec![template("/", false, false, 0)], Reload::Signal(HUP));
+    p.templates[0].rollback = true;
+    let mut w = World::new(p);
+    w.run_app();
+    w.now = 10_000;
+    w.data("2");
+    w.tick();
+    w.rendered(0, vec![(0, staged())]);
+    w.committed(0, &[0]);
+    assert_eq!(names(&w.tick()), "hup1!");
+    w.feed(Event::ReloadSignalled(Caught::Sent));
+    w.now += 4_999;
+    assert_eq!(names(&w.feed(Event::AppEnded(Ended::Exit(1)))), "restore[0] start", "though restart is never");
+    w.feed(Event::Restored { template: 0, result: Ok(()) });
+    w.feed(Event::AppStarted);
+    assert_eq!(names(&w.tick()), "", "that content is not tried again");
+    assert_eq!(w.state.deadline(), None);
+    w.now += 1_000;
+    assert_eq!(names(&w.feed(Event::AppEnded(Ended::Exit(1)))), "rest15", "it is not the files");
+
+    let mut p = plan(vec![template("/", false, false, 0)], Reload::Signal(HUP));
+    p.templates[0].rollback = true;
+    let mut w = World::new(p);
+    w.run_app();
+    w.now = 1_000;
+    assert_eq!(names(&w.feed(Event::AppEnded(Ended::Exit(1)))), "rest15", "nothing to go back to at the start");
+}
+
+#[test]
+fn a_reload_command_that_fails_rolls_back_and_runs_again() {
+    let command = Command { argv: vec!["r".into()], is_line: false, timeout: 500 };
+    let mut p = plan(vec![template("/", false, false, 0)], Reload::Command(command));
+    p.templates[0].rollback = true;
+    let mut w = World::new(p);
+    w.run_app();
+    w.now = 10_000;
+    w.data("2");
+    w.tick();
+    w.rendered(0, vec![(0, staged())]);
+    w.committed(0, &[0]);
+    let run = w.tick();
+    let ended = w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(1)) });
+    assert_eq!(names(&ended), "restore[0]");
+    let run = w.tick();
+    assert_eq!(names(&run), "appreload");
+    w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(0)) });
     assert_eq!(w.state.deadline(), None);
 }
 
@@ -559,6 +610,7 @@ impl Outside {
                 }
                 Action::Log(..)
                 | Action::Discard(_)
+                | Action::Restore(_)
                 | Action::SignalGroup(_)
                 | Action::SignalRest(_)
                 | Action::Suspend => {}

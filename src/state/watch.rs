@@ -31,11 +31,14 @@ impl State {
                 w.emptied = true;
                 let name = source.map_or("", |s| s.name.as_str());
                 let why = " are gone: keeping the last good ones (allow_empty lets them go)";
-                say(out, Level::Warning, Voice::Confd, &["all keys under ", &p.prefix, " of ", name, why]);
+                say(out, Level::Warning, Voice::Confd, format_args!("all keys under {} of {name}{why}", p.prefix));
             }
             return;
         }
-        w.emptied = false;
+        if std::mem::take(&mut w.emptied) {
+            let name = source.map_or("", |s| s.name.as_str());
+            say(out, Level::Info, Voice::Confd, format_args!("the keys under {} of {name} are back", p.prefix));
+        }
         let old = w.snapshot.replace(new.clone());
         let changed = old.as_ref().map(|old| old.changed(&new));
         for (t, template) in self.templates.iter_mut().zip(&plan.templates) {
@@ -54,17 +57,10 @@ impl State {
         }
     }
 
-    pub(super) fn on_trouble(
-        &mut self,
-        now: Millis,
-        watch: usize,
-        text: String,
-        retry: Millis,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn on_trouble(&mut self, now: Millis, watch: usize, text: String, retry: Millis, out: &mut Vec<Action>) {
         let Some(w) = self.watches.get_mut(watch) else { return };
         let level = if w.trouble.is_none() { Level::Error } else { Level::Debug };
-        say(out, level, Voice::Confd, &[&text, "; next try in ", &span(retry)]);
+        say(out, level, Voice::Confd, format_args!("{text}; next try in {}", span(retry)));
         if w.trouble.is_none() {
             w.trouble = Some((now, text));
         }
@@ -78,7 +74,7 @@ impl State {
         let source = self.plan.watches.get(watch).and_then(|w| self.plan.sources.get(w.source));
         let name = source.map_or("", |s| s.name.as_str());
         let after = span(now.saturating_sub(since));
-        say(out, Level::Info, Voice::Confd, &[name, " answers again after ", &after]);
+        say(out, Level::Info, Voice::Confd, format_args!("{name} answers again after {after}"));
     }
 
     /// The sources that have not given their keys yet, for messages.

@@ -63,6 +63,19 @@ pub fn wake(fd: RawFd) {
     unsafe { libc::write(fd, (&raw const byte).cast(), 1) };
 }
 
+/// Whether a write to `fd` would not block, now or within `timeout` milliseconds. A reader that went away, or no
+/// descriptor at all, blocks nothing.
+pub fn is_writable(fd: RawFd, timeout: u64) -> bool {
+    let mut p = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    loop {
+        // SAFETY: one valid pollfd.
+        let n = unsafe { libc::poll(&mut p, 1, i32::try_from(timeout).unwrap_or(i32::MAX)) };
+        if n >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return n != 0;
+        }
+    }
+}
+
 /// Sleeps in poll(2) until `fd` is readable, a signal came, or `timeout` milliseconds are over.
 /// True when the descriptor has something to say (data, end or error).
 pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<u64>) -> bool {

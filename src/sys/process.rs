@@ -228,38 +228,60 @@ pub fn kill(pid: i32, signal: i32) -> bool {
     unsafe { libc::kill(pid, signal) == 0 }
 }
 
-/// Whether a process has a handler for a signal, or ignores it. `None` where there is no /proc to tell.
+/// Whether a process has a handler for a signal, ignores it, or blocks it (and takes it by sigwait(3) or
+/// signalfd(2)). `None` where there is no /proc to tell.
 pub fn survives(pid: i32, signal: i32) -> Option<bool> {
     let status = std::fs::read_to_string(["/proc/", &pid.to_string(), "/status"].concat()).ok()?;
     let mut mask = 0;
     for line in status.lines() {
-        if let Some(hex) = line.strip_prefix("SigCgt:").or_else(|| line.strip_prefix("SigIgn:")) {
+        let sets = ["SigCgt:", "SigIgn:", "SigBlk:"];
+        if let Some(hex) = sets.iter().find_map(|set| line.strip_prefix(set)) {
             mask |= u64::from_str_radix(hex.trim(), 16).ok()?;
         }
     }
-    Some(mask >> (signal - 1).clamp(0, 63) & 1 == 1)
+    // In sigwait(3) itself the kernel shows what is waited for as not blocked.
+    let waits = || {
+        let call = std::fs::read_to_string(["/proc/", &pid.to_string(), "/syscall"].concat()).unwrap_or_default();
+        call.split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string())
+    };
+    Some(mask >> (signal - 1).clamp(0, 63) & 1 == 1 || waits())
 }
 
-/// Signals everything that is left of the app: as PID 1 every process there is, otherwise the children that
-/// were handed to us (found in /proc, where there is one) and their groups.
-pub fn kill_rest(signal: i32) {
-    if std::process::id() == 1 {
+/// Signals everything that is left of the app: as PID 1 every process there is, otherwise our children and all that
+/// descends from them, as /proc shows them. False where there is no /proc to tell.
+pub fn kill_rest(signal: i32) -> bool {
+    let me = std::process::id();
+    if me == 1 {
         // SAFETY: in a PID namespace's first process, -1 is everyone but ourselves.
         unsafe { libc::kill(-1, signal) };
-        return;
+        return true;
     }
-    let me = std::process::id().to_string();
-    let Ok(dir) = std::fs::read_dir("/proc") else { return };
+    let Ok(dir) = std::fs::read_dir("/proc") else { return false };
+    let mut all: Vec<(i32, i32)> = Vec::new();
     for entry in dir.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
         // pid (comm) state ppid ...: comm may hold anything, so look behind its last parenthesis (proc(5)).
         let ppid = stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(1));
-        if ppid == Some(me.as_str()) {
-            kill(pid, signal);
+        if let Some(ppid) = ppid.and_then(|n| n.parse().ok()) {
+            all.push((pid, ppid));
         }
     }
+    // Children's children at once: when their parent is gone they are ours, but then it is too late to find them.
+    let is_telling = !all.is_empty();
+    let mut parents = vec![i32::try_from(me).unwrap_or(0)];
+    while let Some(parent) = parents.pop() {
+        all.retain(|(pid, ppid)| {
+            let is_child = *ppid == parent;
+            if is_child {
+                kill(*pid, signal);
+                parents.push(*pid);
+            }
+            !is_child
+        });
+    }
+    is_telling
 }
 
 /// Becomes the parent of orphaned descendants, as PID 1 is without asking.

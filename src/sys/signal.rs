@@ -25,8 +25,6 @@ fn is_caught(n: i32) -> bool {
         | libc::SIGCHLD
         | libc::SIGCONT
         | libc::SIGTSTP
-        | libc::SIGTTIN
-        | libc::SIGTTOU
         | libc::SIGURG
         | libc::SIGXCPU
         | libc::SIGXFSZ
@@ -50,14 +48,15 @@ extern "C" fn on_signal(n: libc::c_int) {
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// Installs the handler for every signal pilotfish acts on or forwards, ignores SIGPIPE (a closed log pipe must
-/// not end the supervisor), sets what was inherited as ignored back to its default, and empties the mask.
+/// Installs the handler for every signal pilotfish acts on or forwards, ignores SIGPIPE (a closed log pipe must not end
+/// the supervisor), TTOU and TTIN (a handler would restart a log line's write to a terminal with `tostop` for ever;
+/// ignored, the line is written), sets what was inherited as ignored back to its default, and empties the mask.
 pub fn install(pipe: RawFd) {
     PIPE.store(pipe, Ordering::SeqCst);
     for n in 1..COUNT as i32 {
         let handler = if is_caught(n) {
             on_signal as *const () as libc::sighandler_t
-        } else if n == libc::SIGPIPE {
+        } else if matches!(n, libc::SIGPIPE | libc::SIGTTIN | libc::SIGTTOU) {
             libc::SIG_IGN
         } else {
             libc::SIG_DFL

@@ -15,6 +15,7 @@ pub use data::reversed;
 use crate::error::{Error, Result};
 use crate::template::Context;
 use crate::value::{Elem, Value};
+use std::cmp::Ordering;
 
 /// One function.
 pub struct Func {
@@ -151,11 +152,13 @@ pub const MOST_ITEMS: usize = 1_000_000;
 pub const MOST_BYTES: usize = 64 << 20;
 
 /// The text of an argument that `sig` calls a string.
+#[inline(never)]
 fn text_arg(args: &[Value], at: usize) -> &str {
     args.get(at).and_then(Value::as_str).unwrap_or("")
 }
 
 /// The integer of an argument that `sig` calls an int.
+#[inline(never)]
 fn int_arg(args: &[Value], at: usize) -> i64 {
     match args.get(at) {
         Some(Value::Int(n)) => *n,
@@ -164,21 +167,42 @@ fn int_arg(args: &[Value], at: usize) -> i64 {
 }
 
 fn fail<T>(parts: &[&str]) -> Result<T> {
-    Err(Error::config(parts.concat()))
+    Err(failure(parts))
+}
+
+#[inline(never)]
+fn failure(parts: &[&str]) -> Error {
+    Error::config(parts.concat())
 }
 
 /// Refuses a list that grows too long.
+#[inline(never)]
 fn check_items(n: usize) -> Result<()> {
     if n > MOST_ITEMS { fail(&["the list would have more than 1,000,000 elements"]) } else { Ok(()) }
 }
 
 /// Refuses a text that grows too long.
+#[inline(never)]
 fn check_bytes(n: usize) -> Result<()> {
     if n > MOST_BYTES { fail(&["the text would have more than 64 MiB"]) } else { Ok(()) }
 }
 
+#[inline(never)]
 fn strings(list: Vec<Value>) -> Value {
     Value::typed_list(Elem::Str, list)
+}
+
+/// The one sort of values, so that there is one in the binary. Stable.
+#[inline(never)]
+fn sort(list: &mut [Value], order: fn(&Value, &Value) -> Ordering) {
+    list.sort_by(order);
+}
+
+/// Texts by their bytes, each once.
+fn distinct(mut list: Vec<Value>) -> Value {
+    sort(&mut list, |a, b| a.as_bytes().cmp(&b.as_bytes()));
+    list.dedup_by(|a, b| a.as_bytes() == b.as_bytes());
+    strings(list)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! probe: the app that pilotfish starts in tests. Static, without any package, at home in an empty root.
 //!
-//!   config FILE    prints `config: CONTENT pid=N` (line ends in CONTENT as `\n`; or `config: cannot read ...`) at start
-//!                  and at each HUP, `signal N` for each other signal it can get, `term` at TERM; then exits 0
+//!   config FILE [CODE]
+//!                  prints `config: CONTENT pid=N` (line ends in CONTENT as `\n`; or `config: cannot read ...`) at start
+//!                  and at each HUP, `signal N` for each other signal it can get, `term` at TERM; then exits with CODE
+//!                  (0 if not said)
 //!   wait           the same without a file: `ready pid=N` at start, `signal 1` at HUP
 //!   exit N         exits with this code
 //!   kill-self N    ends itself with this signal
@@ -88,12 +90,12 @@ fn show(file: Option<&str>) {
 }
 
 /// Says each signal, and goes at TERM.
-fn serve(file: Option<&str>) -> ! {
+fn serve(file: Option<&str>, code: i32) -> ! {
     loop {
         match next_signal() {
             TERM => {
                 say("term");
-                std::process::exit(0);
+                std::process::exit(code);
             }
             HUP if file.is_some() => show(file),
             CHLD => while unsafe { waitpid(-1, std::ptr::null_mut(), 1) } > 0 {},
@@ -122,12 +124,12 @@ fn run(args: &[String]) {
         "config" => {
             block_all();
             show(Some(second));
-            serve(Some(second));
+            serve(Some(second), args.get(3).and_then(|c| c.parse().ok()).unwrap_or(0));
         }
         "wait" => {
             block_all();
             ready();
-            serve(None);
+            serve(None, 0);
         }
         "exit" => std::process::exit(number),
         "kill-self" => unsafe {
@@ -150,7 +152,7 @@ fn run(args: &[String]) {
                 }
             }
             say("orphans done");
-            serve(None);
+            serve(None, 0);
         }
         "ignore-term" => {
             unsafe { signal(TERM, 1) };
@@ -167,7 +169,7 @@ fn run(args: &[String]) {
                 },
                 pid => say(&format!("grandchild pid={pid}")),
             }
-            serve(None);
+            serve(None, 0);
         }
         "status" => {
             let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -202,7 +204,7 @@ fn run(args: &[String]) {
                 false if here => "tty background",
                 false => "tty none",
             });
-            serve(None);
+            serve(None, 0);
         }
         "outlive" => {
             block_all();

@@ -37,7 +37,7 @@ impl Consul {
         Consul::start_with(json!({}))
     }
     /// The same with more configuration: what the JSON says wins (e.g. `{"acl": {"enabled": true, ...}}`). With
-    /// ACLs on, `acl.tokens.master` becomes `token`.
+    /// ACLs on, `acl.tokens.master` becomes `token`. `$IP` in it stands for the server's address.
     pub fn start_with(config: Value) -> Consul {
         let (net, claim) = claim_net();
         let mut consul = Consul::prepare(format!("{net}.1"), claim, json!({"bootstrap": true}), config);
@@ -78,7 +78,7 @@ impl Consul {
         let token = config.pointer("/acl/tokens/master").and_then(Value::as_str).map(str::to_string);
         dir.write("conf/1-base.json", base.to_string());
         dir.write("conf/2-role.json", role.to_string());
-        dir.write("conf/3-test.json", config.to_string());
+        dir.write("conf/3-test.json", config.to_string().replace("$IP", &ip));
         Consul { ip, token, dir, proc: None, _claim: claim }
     }
 

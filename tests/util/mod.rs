@@ -14,7 +14,7 @@ mod process;
 mod scratch;
 
 pub use consul::{Cluster, Consul};
-pub use fake::{Answer, FakeHttp, Request};
+pub use fake::{Answer, FakeHttp, Request, base64};
 pub use http::{Reply, http};
 pub use process::{Cmd, Exit, Line, Proc, Row, Stream, children_of, open_fds, processes, rss_of};
 pub use scratch::{empty_root, in_pid_namespace, static_app};

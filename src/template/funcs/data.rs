@@ -1,6 +1,6 @@
 //! The functions over lists, maps and JSON.
 
-use super::{MOST_ITEMS, check_bytes, check_items, fail, int_arg, strings, text_arg};
+use super::{MOST_ITEMS, check_bytes, check_items, fail, int_arg, sort, strings, text_arg};
 use crate::error::{Error, Result};
 use crate::formats::json;
 use crate::template::Context;
@@ -109,24 +109,22 @@ pub fn reverse(_: &Context, args: &[Value]) -> Result<Value> {
 /// Strings by their length in bytes.
 pub fn sort_by_length(_: &Context, args: &[Value]) -> Result<Value> {
     let mut items = list_arg(args).map_or_else(Vec::new, |l| l.items.clone());
-    items.sort_by_key(|v| v.as_bytes().map_or(0, <[u8]>::len));
+    sort(&mut items, |a, b| a.as_bytes().map(<[u8]>::len).cmp(&b.as_bytes().map(<[u8]>::len)));
     Ok(strings(items))
 }
 
 /// Pairs by the length of their keys.
 pub fn sort_pairs_by_length(_: &Context, args: &[Value]) -> Result<Value> {
-    let mut items = Vec::new();
-    for v in list_arg(args).map_or(&[][..], |l| &l.items) {
-        match v {
-            Value::Pair(p) => items.push((p.key.len(), v.clone())),
-            _ => {
-                let got = args.first().map_or("", type_name);
-                return fail(&["wrong type for value; expected []memkv.KVPair; got ", got]);
-            }
-        }
+    let mut items = list_arg(args).map_or_else(Vec::new, |l| l.items.clone());
+    if !items.iter().all(|v| matches!(v, Value::Pair(_))) {
+        let got = args.first().map_or("", type_name);
+        return fail(&["wrong type for value; expected []memkv.KVPair; got ", got]);
     }
-    items.sort_by_key(|i| i.0);
-    Ok(Value::typed_list(Elem::Pair, items.into_iter().map(|i| i.1).collect()))
+    fn key_len(v: &Value) -> usize {
+        if let Value::Pair(p) = v { p.key.len() } else { 0 }
+    }
+    sort(&mut items, |a, b| key_len(a).cmp(&key_len(b)));
+    Ok(Value::typed_list(Elem::Pair, items))
 }
 
 fn parsed(args: &[Value]) -> Result<Value> {

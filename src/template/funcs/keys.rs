@@ -1,12 +1,11 @@
 //! The functions that look at the store. Each look is recorded exactly: a key as a key, a glob as the text before its
 //! first wildcard, a folder as its prefix.
 
-use super::{fail, path, strings, text_arg};
+use super::{distinct, fail, path, sort, strings, text_arg};
 use crate::error::{Error, Kind, Result};
 use crate::store::Entry;
 use crate::template::Context;
 use crate::value::{Elem, Pair, Value};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn value_of(entry: &Entry) -> Value {
@@ -62,9 +61,9 @@ pub fn gets(ctx: &Context, args: &[Value]) -> Result<Value> {
 
 /// The values of the keys that match, by value.
 pub fn getvs(ctx: &Context, args: &[Value]) -> Result<Value> {
-    let mut list: Vec<&Entry> = matching(ctx, text_arg(args, 0))?;
-    list.sort_by(|a, b| a.1.cmp(&b.1));
-    Ok(strings(list.into_iter().map(value_of).collect()))
+    let mut list: Vec<Value> = matching(ctx, text_arg(args, 0))?.into_iter().map(value_of).collect();
+    sort(&mut list, |a, b| a.as_bytes().cmp(&b.as_bytes()));
+    Ok(strings(list))
 }
 
 /// A folder as a prefix that ends in `/`; `None` when no key can be in it.
@@ -79,17 +78,20 @@ fn folder(clean: &str) -> Option<String> {
     Some(s)
 }
 
-fn names(set: BTreeSet<&str>) -> Value {
-    strings(set.into_iter().map(Value::str).collect())
+/// Adds a name, unless it is the last one again.
+fn add(list: &mut Vec<Value>, name: &str) {
+    if list.last().and_then(Value::as_str) != Some(name) {
+        list.push(Value::str(name));
+    }
 }
 
 /// What is directly in a folder: its keys and folders. Of a key itself: its own last word.
 pub fn ls(ctx: &Context, args: &[Value]) -> Result<Value> {
     let name = text_arg(args, 0);
     let clean = path::clean(name);
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     if let Some((key, _)) = ctx.store.get(name) {
-        found.insert(path::base(key));
+        add(&mut found, path::base(key));
     }
     if let Some(prefix) = folder(&clean) {
         for (key, _) in ctx.store.under(&prefix) {
@@ -100,25 +102,25 @@ pub fn ls(ctx: &Context, args: &[Value]) -> Result<Value> {
             }
             let rest = key.strip_prefix(name).unwrap_or(key);
             let rest = rest.strip_prefix('/').unwrap_or(rest);
-            found.insert(rest.split('/').next().unwrap_or(""));
+            add(&mut found, rest.split_once('/').map_or(rest, |r| r.0));
         }
     }
-    Ok(names(found))
+    Ok(distinct(found))
 }
 
 /// The folders directly in a folder.
 pub fn lsdir(ctx: &Context, args: &[Value]) -> Result<Value> {
     let name = text_arg(args, 0);
     let clean = path::clean(name);
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     // Of the root, memkv finds none (see `ls`).
     if let Some(prefix) = folder(&clean).filter(|_| clean != "/") {
         for (key, _) in ctx.store.under(&prefix) {
             let rest = key.get(prefix.len()..).unwrap_or("");
             if let (true, Some((dir, _))) = (key.starts_with(name), rest.split_once('/')) {
-                found.insert(dir);
+                add(&mut found, dir);
             }
         }
     }
-    Ok(names(found))
+    Ok(distinct(found))
 }

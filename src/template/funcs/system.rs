@@ -1,7 +1,7 @@
 //! The functions that look outside: the clock, the environment, files, names of hosts. The look-ups of names may block
 //! for as long as the resolver does; the design runs such renders on a worker.
 
-use super::{fail, strings, text_arg};
+use super::{distinct, fail, text_arg};
 use crate::error::Result;
 use crate::template::Context;
 use crate::value::{Time, Value};
@@ -39,17 +39,15 @@ pub fn hostname(ctx: &Context, _: &[Value]) -> Result<Value> {
 
 /// The addresses of a host as sorted text; none when it has none. `wanted` 0 takes all, else 4 or 6.
 fn lookup(args: &[Value], wanted: u8) -> Result<Value> {
-    let mut found: Vec<String> = Vec::new();
+    let mut found = Vec::new();
     for address in (text_arg(args, 0), 0).to_socket_addrs().into_iter().flatten() {
         let ip = address.ip();
         let kind = if matches!(ip, IpAddr::V4(_)) { 4 } else { 6 };
         if wanted == 0 || wanted == kind {
-            found.push(ip.to_string());
+            found.push(Value::str(&ip.to_string()));
         }
     }
-    found.sort();
-    found.dedup();
-    Ok(strings(found.iter().map(|s| Value::str(s)).collect()))
+    Ok(distinct(found))
 }
 
 /// All addresses.

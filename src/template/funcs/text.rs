@@ -8,6 +8,7 @@ use crate::template::go::fmt;
 use crate::value::Value;
 use std::sync::Arc;
 
+#[inline(never)]
 fn made(bytes: &[u8]) -> Result<Value> {
     check_bytes(bytes.len())?;
     Ok(Value::from_bytes(&Arc::from(""), bytes))
@@ -64,16 +65,15 @@ pub fn atoi(_: &Context, args: &[Value]) -> Result<Value> {
     let digits = s.strip_prefix(['+', '-']).unwrap_or(s);
     let number = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
     let why = if number { ": value out of range" } else { ": invalid syntax" };
-    fail(&["strconv.Atoi: parsing ", &fmt::quoted(s), why])
+    fail(&["strconv.Atoi: parsing the text", why]) // which may be a secret
 }
 
 /// One of Go's words for true and false.
 pub fn parse_bool(_: &Context, args: &[Value]) -> Result<Value> {
-    let s = text_arg(args, 0);
-    match s {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
-        _ => fail(&["strconv.ParseBool: parsing ", &fmt::quoted(s), ": invalid syntax"]),
+    static WORDS: [&str; 12] = ["1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"];
+    match WORDS.iter().position(|w| *w == text_arg(args, 0)) {
+        Some(at) => Ok(Value::Bool(at < 6)),
+        None => fail(&["strconv.ParseBool: parsing the text: invalid syntax"]), // which may be a secret
     }
 }
 
@@ -105,9 +105,9 @@ pub fn join(_: &Context, args: &[Value]) -> Result<Value> {
     let mut out = Vec::new();
     for (i, v) in args.first().and_then(Value::as_list).unwrap_or(&[]).iter().enumerate() {
         if i > 0 {
-            out.extend_from_slice(text_arg(args, 1).as_bytes());
+            fmt::put(&mut out, text_arg(args, 1).as_bytes());
         }
-        out.extend_from_slice(v.as_bytes().unwrap_or(&[]));
+        fmt::put(&mut out, v.as_bytes().unwrap_or(&[]));
         check_bytes(out.len())?;
     }
     made(&out)
@@ -263,7 +263,7 @@ pub fn html(_: &Context, args: &[Value]) -> Result<Value> {
             b'>' => b"&gt;",
             _ => &[b],
         };
-        out.extend_from_slice(s);
+        fmt::put(&mut out, s);
     }
     made(&out)
 }
@@ -277,15 +277,15 @@ pub fn js(_: &Context, args: &[Value]) -> Result<Value> {
         match c {
             '\\' | '\'' | '"' => {
                 out.push(b'\\');
-                out.extend_from_slice(text.get(at..at + size).unwrap_or(&[]));
+                fmt::put(&mut out, text.get(at..at + size).unwrap_or(&[]));
             }
             '<' | '>' | '&' | '=' | '\0'..=' ' if c != ' ' => {
-                out.extend_from_slice(b"\\u");
+                fmt::put(&mut out, b"\\u");
                 fmt::hex(&mut out, u32::from(c), 4, true);
             }
-            _ if c.is_ascii() || fmt::is_print(c) => out.extend_from_slice(text.get(at..at + size).unwrap_or(&[])),
+            _ if c.is_ascii() || fmt::is_print(c) => fmt::put(&mut out, text.get(at..at + size).unwrap_or(&[])),
             _ => {
-                out.extend_from_slice(b"\\u");
+                fmt::put(&mut out, b"\\u");
                 let width = if u32::from(c) > 0xffff { 5 } else { 4 };
                 fmt::hex(&mut out, u32::from(c), width, true);
             }
@@ -343,7 +343,7 @@ pub fn base64_decode(_: &Context, args: &[Value]) -> Result<Value> {
                 bits = (bits << 6) | u32::try_from(six).unwrap_or(0);
                 count += 1;
                 if count == 4 {
-                    out.extend_from_slice(bits.to_be_bytes().get(1..).unwrap_or(&[]));
+                    fmt::put(&mut out, bits.to_be_bytes().get(1..).unwrap_or(&[]));
                     (bits, count) = (0, 0);
                 }
             }
@@ -353,7 +353,7 @@ pub fn base64_decode(_: &Context, args: &[Value]) -> Result<Value> {
     match (count, pads) {
         (0, _) => {}
         (2, 2) => out.push(u8::try_from((bits >> 4) & 255).unwrap_or(0)),
-        (3, 1) => out.extend_from_slice((bits << 6).to_be_bytes().get(1..3).unwrap_or(&[])),
+        (3, 1) => fmt::put(&mut out, (bits << 6).to_be_bytes().get(1..3).unwrap_or(&[])),
         _ => return fail(&["illegal base64 data at input byte ", &s.len().to_string()]),
     }
     made(&out)

@@ -11,17 +11,16 @@ use crate::value::{Elem, Value};
 pub struct Method<'a> {
     /// The receiver.
     pub on: &'a Value,
-    /// Its name.
-    pub name: &'a str,
-    /// Its parameters.
-    pub sig: &'static str,
+    /// Its name and its parameters.
+    pub is: &'static (&'static str, &'static str),
 }
 
-/// The parameters of a value's method of this name, if it has one.
-pub fn methods_of(value: &Value, name: &str) -> Option<&'static str> {
+/// A value's method of this name, if it has one.
+pub fn method_of(value: &Value, name: &str) -> Option<&'static (&'static str, &'static str)> {
+    let method = time::METHODS.iter().find(|m| m.0 == name)?;
     match value {
-        Value::Time(_) => time::METHODS.iter().find(|m| m.0 == name).map(|m| m.1),
-        Value::Named(..) if name == "String" => Some(""),
+        Value::Time(_) => Some(method),
+        Value::Named(..) if name == "String" => Some(method),
         _ => None,
     }
 }
@@ -70,7 +69,7 @@ impl<'p> State<'p, '_> {
         name: &str,
         sig: &str,
         args: &'p [Node],
-        last: Option<Value>,
+        last: &mut Option<Value>,
     ) -> Result<Vec<Value>> {
         let (list, optional, many) = params(sig);
         let count = args.len() + usize::from(last.is_some());
@@ -89,7 +88,7 @@ impl<'p> State<'p, '_> {
             let value = self.argument(dot, param(i), arg)?;
             values.push(value);
         }
-        if let Some(value) = last {
+        if let Some(value) = last.take() {
             let value = self.fit(value, param(args.len()))?;
             values.push(value);
         }
@@ -103,11 +102,11 @@ impl<'p> State<'p, '_> {
         method: &Method,
         node: &'p Node,
         args: &'p [Node],
-        last: Option<Value>,
+        last: &mut Option<Value>,
     ) -> Result<Value> {
-        let values = self.arguments(dot, method.name, method.sig, args, last)?;
+        let values = self.arguments(dot, method.is.0, method.is.1, args, last)?;
         let result = match method.on {
-            Value::Time(t) => time::call(*t, method.name, &values),
+            Value::Time(t) => time::call(*t, method.is.0, &values),
             Value::Named(of, n) => Ok(Value::str(&time::name(*of, *n))),
             _ => Ok(Value::Nil),
         };
@@ -115,7 +114,7 @@ impl<'p> State<'p, '_> {
             Ok(value) => Ok(value),
             Err(e) => {
                 self.at(node);
-                Err(self.error(e.kind, &["error calling ", method.name, ": ", &e.text].concat()))
+                Err(self.error(e.kind, &["error calling ", method.is.0, ": ", &e.text].concat()))
             }
         }
     }
@@ -132,7 +131,7 @@ impl<'p> State<'p, '_> {
                 return self.fail(&["cannot assign nil to ", type_of(param)]);
             }
             Is::Field(_) | Is::Variable(_) | Is::Function(_) | Is::Chain(..) => {
-                self.term(dot, node, node, &[], None)?
+                self.term(dot, node, node, &[], &mut None)?
             }
             Is::Pipe(_) => self.pipeline(dot, node)?,
             Is::Bool(_) | Is::Str(..) | Is::Number(..) => return self.literal(dot, param, node),

@@ -1,7 +1,7 @@
 //! Walks a template's tree and writes its output, by Go's rules of truth, scope and fields. It decides what runs in
 //! which order and what an error says; values and functions come from elsewhere.
 
-use super::args::{Method, methods_of};
+use super::args::{Method, method_of};
 use super::node::{self, Arm, Is, Node, Pipe};
 use super::{Program, fmt};
 use crate::error::{Error, Kind, Result};
@@ -31,7 +31,7 @@ pub fn run(program: &Program, ctx: &Context) -> Result<Vec<u8>> {
         steps: 0,
         failed_at: None,
     };
-    let root = program.defined.get(&program.name).map_or(&[][..], Vec::as_slice);
+    let root = program.defined.iter().find(|d| d.0 == program.name).map_or(&[][..], |d| &d.1);
     match s.walk_list(&Value::Nil, root) {
         Ok(_) => Ok(s.out),
         Err(mut e) => {
@@ -104,7 +104,13 @@ impl<'p> State<'p, '_> {
 
     /// The same, from parts.
     pub fn fail<T>(&mut self, parts: &[&str]) -> Result<T> {
-        Err(self.error(Kind::Config, &parts.concat()))
+        Err(self.failure(parts))
+    }
+
+    // Out of line, so that each message costs a call.
+    #[inline(never)]
+    fn failure(&mut self, parts: &[&str]) -> Error {
+        self.error(Kind::Config, &parts.concat())
     }
 
     fn step(&mut self) -> Result<()> {
@@ -219,8 +225,8 @@ impl<'p> State<'p, '_> {
             }
             Value::Int(n) | Value::Named(_, n) => {
                 if pipe.vars.len() > 1 {
-                    let shown = shown(&over);
-                    return self.fail(&["can't use ", &shown, " to iterate over more than one variable"]);
+                    let shown = fmt::type_name(&over); // the value may be a secret
+                    return self.fail(&["can't use ", shown, " to iterate over more than one variable"]);
                 }
                 for i in 0..*n {
                     any = true;
@@ -230,8 +236,8 @@ impl<'p> State<'p, '_> {
                 }
             }
             _ => {
-                let shown = shown(&over);
-                return self.fail(&["range can't iterate over ", &shown]);
+                let shown = fmt::type_name(&over);
+                return self.fail(&["range can't iterate over ", shown]);
             }
         }
         match otherwise {
@@ -257,7 +263,7 @@ impl<'p> State<'p, '_> {
 
     fn call_template(&mut self, dot: &Value, node: &'p Node, name: &str, pipe: Option<&'p Node>) -> Result<()> {
         let program = self.program;
-        let Some((name, list)) = program.defined.get_key_value(name) else {
+        let Some((name, list)) = program.defined.iter().find(|d| d.0 == name) else {
             return self.fail(&["template ", &fmt::quoted(name), " not defined"]);
         };
         if self.calls >= DEEPEST_CALL {
@@ -288,8 +294,8 @@ impl<'p> State<'p, '_> {
     /// `include`: what `{{template}}` would write, as a value.
     pub fn include(&mut self, name: &str, dot: Value) -> Result<Value> {
         let program = self.program;
-        let Some((name, list)) = program.defined.get_key_value(name) else {
-            return self.fail(&["error calling include: template ", &fmt::quoted(name), " not defined"]);
+        let Some((name, list)) = program.defined.iter().find(|d| d.0 == name) else {
+            return self.fail(&["error calling include: template not defined"]); // its name may be a value
         };
         if self.calls >= DEEPEST_CALL {
             return self.fail(&["exceeded maximum template depth (100)"]);
@@ -326,7 +332,8 @@ impl<'p> State<'p, '_> {
         let mut value = None;
         for command in &pipe.commands {
             self.step()?;
-            value = Some(self.command(dot, command, value)?);
+            let next = self.command(dot, command, &mut value)?;
+            value = Some(next);
         }
         let value = value.unwrap_or(Value::Nil);
         for name in &pipe.vars {
@@ -340,7 +347,7 @@ impl<'p> State<'p, '_> {
         Ok(value)
     }
 
-    fn command(&mut self, dot: &Value, node: &'p Node, last: Option<Value>) -> Result<Value> {
+    fn command(&mut self, dot: &Value, node: &'p Node, last: &mut Option<Value>) -> Result<Value> {
         let Is::Command(words) = &node.is else { return Ok(Value::Nil) };
         let Some((first, args)) = words.split_first() else { return Ok(Value::Nil) };
         match &first.is {
@@ -397,7 +404,7 @@ impl<'p> State<'p, '_> {
         node: &'p Node,
         whole: &'p Node,
         args: &'p [Node],
-        last: Option<Value>,
+        last: &mut Option<Value>,
     ) -> Result<Value> {
         self.at(node);
         match &node.is {
@@ -420,7 +427,7 @@ impl<'p> State<'p, '_> {
                         return self.fail(&["indirection through explicit nil in ", &text]);
                     }
                     Is::Pipe(_) => self.pipeline(dot, inner)?,
-                    _ => self.term(dot, inner, inner, &[], None)?,
+                    _ => self.term(dot, inner, inner, &[], &mut None)?,
                 };
                 self.fields(dot, value, node, names, args, last)
             }
@@ -436,15 +443,15 @@ impl<'p> State<'p, '_> {
         node: &'p Node,
         names: &'p [Box<str>],
         args: &'p [Node],
-        last: Option<Value>,
+        last: &mut Option<Value>,
     ) -> Result<Value> {
         let mut value = value;
-        let mut last = last;
+        let mut none = None;
         // Go knows an element of a map only as an interface, and says so.
         let mut in_map = false;
         for (i, name) in names.iter().enumerate() {
             let end = i + 1 == names.len();
-            let (args, last) = if end { (args, last.take()) } else { (&[][..], None) };
+            let (args, last) = if end { (args, &mut *last) } else { (&[][..], &mut none) };
             let has_args = !args.is_empty() || last.is_some();
             let next = match &value {
                 Value::Nil if in_map => {
@@ -466,10 +473,10 @@ impl<'p> State<'p, '_> {
                     in_map = false;
                     if &**name == "Key" { Value::Str(pair.key.clone()) } else { pair.value.clone() }
                 }
-                other => match methods_of(other, name) {
-                    Some(sig) => {
+                other => match method_of(other, name) {
+                    Some(is) => {
                         in_map = false;
-                        let method = Method { on: other, name, sig };
+                        let method = Method { on: other, is };
                         self.method(dot, &method, node, args, last)?
                     }
                     None => {
@@ -489,7 +496,7 @@ impl<'p> State<'p, '_> {
         f: &'static Func,
         whole: &'p Node,
         args: &'p [Node],
-        last: Option<Value>,
+        last: &mut Option<Value>,
     ) -> Result<Value> {
         if matches!(f.name, "and" | "or") {
             return self.and_or(dot, f, args, last);
@@ -519,7 +526,7 @@ impl<'p> State<'p, '_> {
     }
 
     /// `and`, `or`: the first argument that decides it; those behind it are not looked at.
-    fn and_or(&mut self, dot: &Value, f: &Func, args: &'p [Node], last: Option<Value>) -> Result<Value> {
+    fn and_or(&mut self, dot: &Value, f: &Func, args: &'p [Node], last: &mut Option<Value>) -> Result<Value> {
         if args.is_empty() && last.is_none() {
             return self.fail(&["wrong number of args for ", f.name, ": want at least 1 got 0"]);
         }
@@ -530,20 +537,14 @@ impl<'p> State<'p, '_> {
                 return Ok(value);
             }
         }
-        Ok(last.unwrap_or(value))
+        Ok(last.take().unwrap_or(value))
     }
 }
 
 /// What an action prints.
 fn print_value(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Nil => out.extend_from_slice(b"<no value>"),
+        Value::Nil => fmt::put(out, b"<no value>"),
         _ => fmt::display(out, value),
     }
-}
-
-fn shown(value: &Value) -> String {
-    let mut out = Vec::new();
-    fmt::display(&mut out, value);
-    String::from_utf8_lossy(&out).into_owned()
 }

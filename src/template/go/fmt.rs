@@ -143,7 +143,7 @@ pub fn printf(out: &mut Vec<u8>, format: &[u8], args: &[Value]) -> bool {
             return false;
         }
         let text = rest.iter().position(|b| *b == b'%').unwrap_or(rest.len());
-        out.extend_from_slice(rest.get(..text).unwrap_or(&[]));
+        put(out, rest.get(..text).unwrap_or(&[]));
         c.at += text + 1;
         if text == rest.len() {
             break;
@@ -152,11 +152,11 @@ pub fn printf(out: &mut Vec<u8>, format: &[u8], args: &[Value]) -> bool {
         one_verb(&mut p, format, args, &mut c);
     }
     if !c.reordered && c.arg < args.len() {
-        out.extend_from_slice(b"%!(EXTRA ");
+        put(out, b"%!(EXTRA ");
         let mut p = Printer { out, f: Flags::default() };
         for (i, v) in args.iter().skip(c.arg).enumerate() {
             if i > 0 {
-                p.out.extend_from_slice(b", ");
+                put(p.out, b", ");
             }
             p.typed(v);
         }
@@ -187,7 +187,7 @@ fn one_verb(p: &mut Printer, format: &[u8], args: &[Value], c: &mut Cursor) {
                 p.f.minus |= n < 0;
                 p.f.wid = usize::try_from(n.unsigned_abs()).ok();
             }
-            None => p.out.extend_from_slice(b"%!(BADWIDTH)"),
+            None => put(p.out, b"%!(BADWIDTH)"),
         }
     } else if let Some(n) = number(format, &mut c.at) {
         p.f.wid = usize::try_from(n).ok();
@@ -202,7 +202,7 @@ fn one_verb(p: &mut Printer, format: &[u8], args: &[Value], c: &mut Cursor) {
         if format.get(c.at) == Some(&b'*') {
             match c.star(args) {
                 Some(n) => p.f.prec = usize::try_from(n).ok(),
-                None => p.out.extend_from_slice(b"%!(BADPREC)"),
+                None => put(p.out, b"%!(BADPREC)"),
             }
         } else {
             p.f.prec = usize::try_from(number(format, &mut c.at).unwrap_or(0)).ok();
@@ -213,7 +213,7 @@ fn one_verb(p: &mut Printer, format: &[u8], args: &[Value], c: &mut Cursor) {
     }
     let rest = format.get(c.at..).unwrap_or(&[]);
     let Some((verb, size)) = decode(rest) else {
-        p.out.extend_from_slice(b"%!(NOVERB)");
+        put(p.out, b"%!(NOVERB)");
         return;
     };
     c.at += size;
@@ -234,6 +234,7 @@ fn one_verb(p: &mut Printer, format: &[u8], args: &[Value], c: &mut Cursor) {
 }
 
 /// The first character of `b` and its length; a byte that starts none counts as U+FFFD, as in Go.
+#[inline(never)]
 pub fn decode(b: &[u8]) -> Option<(char, usize)> {
     let first = *b.first()?;
     let len = match first {
@@ -258,20 +259,27 @@ fn rune_count(b: &[u8]) -> usize {
     n
 }
 
+/// Appends bytes. Out of line: each call of `extend_from_slice` would be copied in whole.
+#[inline(never)]
+pub fn put(out: &mut Vec<u8>, b: &[u8]) {
+    out.extend_from_slice(b);
+}
+
+#[inline(never)]
 fn push_char(out: &mut Vec<u8>, c: char) {
-    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    put(out, c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 impl Printer<'_> {
     fn complain(&mut self, verb: char, what: &str) {
-        self.out.extend_from_slice(b"%!");
+        put(self.out, b"%!");
         push_char(self.out, verb);
-        self.out.extend_from_slice(what.as_bytes());
+        put(self.out, what.as_bytes());
     }
     /// `type=value`, or `<nil>`.
     fn typed(&mut self, v: &Value) {
         if !matches!(v, Value::Nil) {
-            self.out.extend_from_slice(type_name(v).as_bytes());
+            put(self.out, type_name(v).as_bytes());
             self.out.push(b'=');
         }
         self.value(v, 'v', true);
@@ -316,7 +324,7 @@ impl Printer<'_> {
             }
             Value::Map(m) => {
                 if !self.f.sharp_v {
-                    self.out.extend_from_slice(b"map");
+                    put(self.out, b"map");
                 }
                 self.open(v, b'[', b'{');
                 for (i, (k, e)) in m.iter().enumerate() {
@@ -335,12 +343,12 @@ impl Printer<'_> {
                 let named = self.f.plus_v || self.f.sharp_v;
                 self.open(v, b'{', b'{');
                 if named {
-                    self.out.extend_from_slice(b"Key:");
+                    put(self.out, b"Key:");
                 }
                 self.value(&Value::Str(p.key.clone()), verb, false);
                 self.separate(1);
                 if named {
-                    self.out.extend_from_slice(b"Value:");
+                    put(self.out, b"Value:");
                 }
                 self.value(&p.value, verb, false);
                 self.close(b'}');
@@ -350,7 +358,7 @@ impl Printer<'_> {
     }
     fn open(&mut self, v: &Value, plain: u8, sharp: u8) {
         if self.f.sharp_v {
-            self.out.extend_from_slice(type_name(v).as_bytes());
+            put(self.out, type_name(v).as_bytes());
         }
         self.out.push(if self.f.sharp_v { sharp } else { plain });
     }
@@ -359,17 +367,18 @@ impl Printer<'_> {
     }
     fn separate(&mut self, i: usize) {
         if i > 0 {
-            self.out.extend_from_slice(if self.f.sharp_v { b", " } else { b" " });
+            put(self.out, if self.f.sharp_v { b", " } else { b" " });
         }
     }
     /// Writes `b` at the wanted width, counted in characters.
+    #[inline(never)]
     fn pad(&mut self, b: &[u8]) {
         let fill = self.f.wid.map_or(0, |w| w.saturating_sub(rune_count(b)));
         let with = if self.f.zero { b'0' } else { b' ' };
         if !self.f.minus {
             self.out.resize(self.out.len() + fill, with);
         }
-        self.out.extend_from_slice(b);
+        put(self.out, b);
         if self.f.minus {
             self.out.resize(self.out.len() + fill, with);
         }
@@ -387,7 +396,7 @@ impl Printer<'_> {
         match verb {
             'q' if self.f.sharp && !b.contains(&b'`') && can_backquote(b) => {
                 s.push(b'`');
-                s.extend_from_slice(b);
+                put(&mut s, b);
                 s.push(b'`');
             }
             'q' => quote(&mut s, b, '"', self.f.plus),
@@ -429,7 +438,7 @@ impl Printer<'_> {
             'U' => {
                 unicode(&mut s, n, self.f.prec.unwrap_or(4).max(4));
                 if self.f.sharp && n >= 0 && is_print(rune) {
-                    s.extend_from_slice(b" '");
+                    put(&mut s, b" '");
                     push_char(&mut s, rune);
                     s.push(b'\'');
                 }
@@ -454,11 +463,11 @@ impl Printer<'_> {
                 s.push(b'0');
             }
             match (verb, self.f.sharp) {
-                ('b', true) => s.extend_from_slice(b"b0"),
+                ('b', true) => put(&mut s, b"b0"),
                 ('o', true) if s.last() != Some(&b'0') => s.push(b'0'),
-                ('x', true) => s.extend_from_slice(b"x0"),
-                ('X', true) => s.extend_from_slice(b"X0"),
-                ('O', _) => s.extend_from_slice(b"o0"),
+                ('x', true) => put(&mut s, b"x0"),
+                ('X', true) => put(&mut s, b"X0"),
+                ('O', _) => put(&mut s, b"o0"),
                 _ => {}
             }
             if n < 0 {
@@ -494,7 +503,7 @@ impl Printer<'_> {
         let zero = self.f.zero;
         self.f.zero = zero && f.is_finite();
         if self.f.zero && !sign.is_empty() {
-            self.out.extend_from_slice(sign);
+            put(self.out, sign);
             self.f.wid = self.f.wid.map(|w| w.saturating_sub(1));
             self.pad(digits);
             self.f.wid = self.f.wid.map(|w| w + 1);
@@ -519,7 +528,7 @@ fn can_backquote(b: &[u8]) -> bool {
 
 /// `U+0041`.
 pub fn unicode(out: &mut Vec<u8>, n: i64, width: usize) {
-    out.extend_from_slice(b"U+");
+    put(out, b"U+");
     let mut digits = Vec::new();
     let mut left = n.cast_unsigned();
     while left > 0 {
@@ -528,10 +537,11 @@ pub fn unicode(out: &mut Vec<u8>, n: i64, width: usize) {
     }
     out.resize(out.len() + width.saturating_sub(digits.len()), b'0');
     digits.reverse();
-    out.extend_from_slice(&digits);
+    put(out, &digits);
 }
 
 /// The lowest `width` hexadecimal digits of `n`.
+#[inline(never)]
 pub fn hex(out: &mut Vec<u8>, n: u32, width: u32, upper: bool) {
     for i in (0..width).rev() {
         let c = char::from_digit((n >> (4 * i)) & 15, 16).unwrap_or('0');
@@ -555,7 +565,7 @@ pub fn quote(out: &mut Vec<u8>, b: &[u8], mark: char, ascii: bool) {
         let byte = b.get(at).copied().unwrap_or(0);
         at += size;
         if c == char::REPLACEMENT_CHARACTER && size == 1 {
-            out.extend_from_slice(b"\\x");
+            put(out, b"\\x");
             hex(out, u32::from(byte), 2, false);
             continue;
         }

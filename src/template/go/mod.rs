@@ -11,8 +11,6 @@ mod number;
 mod parse;
 pub mod time;
 
-use std::collections::BTreeMap;
-
 use crate::error::Result;
 use crate::template::Context;
 
@@ -20,7 +18,7 @@ use crate::template::Context;
 pub struct Program {
     name: String,
     text: String,
-    defined: BTreeMap<String, Vec<node::Node>>,
+    defined: parse::Defined,
 }
 
 impl Program {

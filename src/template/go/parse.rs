@@ -1,7 +1,6 @@
 //! Reads tokens into a tree, with Go's rules and Go's words for what is wrong. It knows variables and functions by
 //! name; it computes nothing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fmt;
@@ -15,11 +14,14 @@ use crate::value::Value;
 /// Control structures and parentheses nest no deeper.
 const DEEPEST: usize = 100;
 
+/// Templates by name. There are few: they are searched one by one.
+pub type Defined = Vec<(String, Vec<Node>)>;
+
 /// Parses `text` into the templates it defines, itself among them as `name`.
 ///
 /// # Errors
 /// `template: NAME:LINE: what is wrong`, and the line itself.
-pub fn parse(name: &str, text: &str) -> Result<BTreeMap<String, Vec<Node>>> {
+pub fn parse(name: &str, text: &str) -> Result<Defined> {
     let (items, lex_error) = lex(text);
     let mut p = Parser {
         name,
@@ -32,7 +34,7 @@ pub fn parse(name: &str, text: &str) -> Result<BTreeMap<String, Vec<Node>>> {
         ranges: 0,
         depth: 0,
         action: None,
-        defined: BTreeMap::new(),
+        defined: Vec::new(),
         last: Item { tok: Tok::Eof, from: text.len(), to: text.len() },
     };
     let root = p.top()?;
@@ -66,11 +68,12 @@ struct Parser<'a> {
     depth: usize,
     /// Where the action began that is being read.
     action: Option<usize>,
-    defined: BTreeMap<String, Vec<Node>>,
+    defined: Defined,
     last: Item,
 }
 
 impl<'a> Parser<'a> {
+    #[inline(never)]
     fn next(&mut self) -> Item {
         self.seen = self.seen.max(self.at);
         let item = self.items.get(self.at).copied().unwrap_or(self.last);
@@ -80,11 +83,13 @@ impl<'a> Parser<'a> {
     fn backup(&mut self) {
         self.at = self.at.saturating_sub(1);
     }
+    #[inline(never)]
     fn peek(&mut self) -> Item {
         let item = self.next();
         self.backup();
         item
     }
+    #[inline(never)]
     fn next_solid(&mut self) -> Item {
         loop {
             let item = self.next();
@@ -93,11 +98,13 @@ impl<'a> Parser<'a> {
             }
         }
     }
+    #[inline(never)]
     fn peek_solid(&mut self) -> Item {
         let item = self.next_solid();
         self.backup();
         item
     }
+    #[inline(never)]
     fn word(&self, item: Item) -> &'a str {
         self.text.get(item.from..item.to).unwrap_or("")
     }
@@ -106,6 +113,7 @@ impl<'a> Parser<'a> {
     }
 
     /// An error at the furthest token.
+    #[inline(never)]
     fn error(&self, why: &str) -> Error {
         let pos = self.items.get(self.seen).unwrap_or(&self.last).from;
         let mut s = String::from("template: ");
@@ -121,9 +129,18 @@ impl<'a> Parser<'a> {
         Err(self.error(why))
     }
     fn fail_with<T>(&self, before: &str, what: &str, after: &str) -> Result<T> {
-        Err(self.error(&[before, what, after].concat()))
+        Err(self.failure(&[before, what, after]))
     }
     fn unexpected<T>(&self, item: Item, context: &str) -> Result<T> {
+        Err(self.misplaced(item, context))
+    }
+    // Out of line, so that each message costs a call.
+    #[inline(never)]
+    fn failure(&self, parts: &[&str]) -> Error {
+        self.error(&parts.concat())
+    }
+    #[inline(never)]
+    fn misplaced(&self, item: Item, context: &str) -> Error {
         if item.tok == Tok::Error {
             let mut why = self.lex_error.clone();
             if let Some(action) = self.action.filter(|a| self.line(*a) != self.line(item.from)) {
@@ -133,7 +150,7 @@ impl<'a> Parser<'a> {
                 why.push(':');
                 why.push_str(&self.line(action).to_string());
             }
-            return self.fail(&why);
+            return self.error(&why);
         }
         let word = self.word(item);
         let shown = if item.tok == Tok::Eof {
@@ -146,26 +163,22 @@ impl<'a> Parser<'a> {
         } else {
             fmt::quoted(word)
         };
-        self.fail(&["unexpected ", &shown, " in ", context].concat())
+        self.failure(&["unexpected ", &shown, " in ", context])
     }
+    #[inline(never)]
     fn expect(&mut self, tok: Tok, context: &str) -> Result<Item> {
         let item = self.next_solid();
         if item.tok == tok { Ok(item) } else { self.unexpected(item, context) }
     }
 
     fn define(&mut self, name: &str, list: Vec<Node>) -> Result<()> {
-        match self.defined.get(name) {
-            Some(old) if !node::is_empty(old) => {
-                if node::is_empty(&list) {
-                    return Ok(());
-                }
-                self.fail_with("template: multiple definition of template ", &fmt::quoted(name), "")
-            }
-            _ => {
-                self.defined.insert(name.to_string(), list);
-                Ok(())
-            }
+        match self.defined.iter_mut().find(|d| d.0 == name) {
+            None => self.defined.push((name.to_string(), list)),
+            Some(old) if node::is_empty(&old.1) => old.1 = list,
+            Some(_) if node::is_empty(&list) => {}
+            Some(_) => return self.fail_with("template: multiple definition of template ", &fmt::quoted(name), ""),
         }
+        Ok(())
     }
 
     fn top(&mut self) -> Result<Vec<Node>> {
@@ -348,6 +361,7 @@ impl<'a> Parser<'a> {
         Ok(Is::Template(name.into_boxed_str(), Some(Box::new(pipe))))
     }
 
+    #[inline(never)]
     fn template_name(&mut self, item: Item, context: &str) -> Result<String> {
         if !matches!(item.tok, Tok::Str | Tok::RawString) {
             return self.unexpected(item, context);
@@ -432,6 +446,7 @@ impl<'a> Parser<'a> {
         self.vars.push(Box::from(name));
     }
 
+    #[inline(never)]
     fn command(&mut self) -> Result<Node> {
         let pos = self.peek_solid().from;
         let mut args = Vec::new();
@@ -460,6 +475,7 @@ impl<'a> Parser<'a> {
         Ok(Node { pos, is: Is::Command(args) })
     }
 
+    #[inline(never)]
     fn operand(&mut self) -> Result<Option<Node>> {
         let Some(mut node) = self.term()? else { return Ok(None) };
         let pos = self.peek().from;
@@ -486,6 +502,7 @@ impl<'a> Parser<'a> {
         }
     }
 
+    #[inline(never)]
     fn term(&mut self) -> Result<Option<Node>> {
         let item = self.next_solid();
         let word = self.word(item);
