@@ -104,6 +104,7 @@ struct Place {
 ///
 /// # Errors
 /// The destination is a folder (`Kind::Config`), or it cannot be looked at (`Kind::Transient`).
+#[inline(never)]
 pub fn compare(dest: &Dest, content: &[u8]) -> Result<Compared> {
     let place = resolve(dest)?;
     let name = dest.path.to_string_lossy();
@@ -143,6 +144,7 @@ pub fn compare(dest: &Dest, content: &[u8]) -> Result<Compared> {
 ///
 /// # Errors
 /// `Kind::Transient` naming the file and the cause (disk full, permission, no folder); `Kind::Config` for a folder.
+#[inline(never)]
 pub fn stage(dest: &Dest, content: &[u8]) -> Result<Staged> {
     let place = resolve(dest)?;
     let want = want(dest, place.found.as_ref());
@@ -225,6 +227,7 @@ impl Staged {
     ///
     /// # Errors
     /// `Kind::Transient`; the old content is still there.
+    #[inline(never)]
     pub fn commit(mut self) -> Result<Committed> {
         match self.how {
             How::Special => {
@@ -333,6 +336,7 @@ pub fn read_for_rollback(dest: &Dest) -> Result<Option<Saved>> {
 ///
 /// # Errors
 /// As `stage` and `commit`.
+#[inline(never)]
 pub fn restore(dest: &Dest, saved: &Saved) -> Result<Committed> {
     let place = resolve(dest)?;
     // Where the owner had to be given up on the way there, it cannot be had on the way back.

@@ -150,6 +150,7 @@ impl Driver {
 
     /// Feeds all events, then `Tick`, and does what they lead to, until nothing follows from anything. The exit
     /// code ends it all.
+    #[inline(never)]
     fn turn(&mut self, now: &dyn Fn() -> Millis) -> Option<i32> {
         let mut actions = Vec::new();
         loop {
@@ -168,6 +169,7 @@ impl Driver {
         }
     }
 
+    #[inline(never)]
     fn perform(&mut self, action: Action) {
         match action {
             Action::Log(level, voice, text) => self.logger.line(level, voice, &text),
@@ -234,6 +236,7 @@ impl Driver {
         Rendered { template: t, reads, outcome }
     }
 
+    #[inline(never)]
     fn render_and_stage(&mut self, t: usize, reads: &mut Reads) -> Result<Outcome> {
         let (Some(template), Some(plan)) = (self.templates.get(t), self.plan.templates.get(t)) else {
             return Err(Error::fatal("no such template"));
@@ -257,6 +260,7 @@ impl Driver {
     }
 
     /// The keys as this template sees them.
+    #[inline(never)]
     fn visible(&self, template: &plan::Template) -> Arc<Snapshot> {
         if let [only] = template.inputs.as_slice() {
             let whole = self.plan.watches.get(only.watch).is_some_and(|w| w.prefix == only.prefix);
@@ -278,6 +282,7 @@ impl Driver {
         Arc::new(Snapshot::new(entries))
     }
 
+    #[inline(never)]
     fn commit(&mut self, t: usize) -> Committed {
         if let (Some(plan), Some(slot)) = (self.plan.templates.get(t).filter(|p| p.rollback), self.saved.get_mut(t)) {
             // A file that cannot be read, or is not there, is one that cannot be rolled back.
@@ -297,6 +302,7 @@ impl Driver {
         }
     }
 
+    #[inline(never)]
     fn run_command(&mut self, id: u32, job: Job) {
         let (command, t) = match job {
             Job::Check(t) => (self.plan.templates.get(t).and_then(|p| p.check.as_ref()), Some(t)),
@@ -334,6 +340,7 @@ impl Driver {
         }
     }
 
+    #[inline(never)]
     fn start_app(&mut self) {
         let Some(app) = &self.plan.app else { return };
         let start = Start {
@@ -359,6 +366,7 @@ impl Driver {
     }
 
     /// A signal that would end the app, as it has no handler yet, is not sent unless it must be.
+    #[inline(never)]
     fn reload_signal(&mut self, n: i32, force: bool) {
         let Some(pid) = self.app else { return }; // it ended: its event is on the way
         let caught = match process::survives(pid, n) {
@@ -379,6 +387,8 @@ impl Driver {
         }
         terminal::take_back();
         terminal::suspend(); // returns when a shell continues us
+        // The app gets its CONT below. Ours, passed on later, would undo a stop that was typed in between.
+        signal::forget(libc::SIGCONT);
         if let Some(pid) = self.app {
             terminal::give(pid);
             process::kill(-pid, libc::SIGCONT);

@@ -2,7 +2,6 @@
 //! and what a render looked at. Nothing here blocks, and nothing here knows a protocol.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A key and its value. Keys have a leading `/`; values are bytes.
@@ -85,26 +84,48 @@ impl Snapshot {
 /// What one render looked at, so that a change elsewhere renders nothing again.
 #[derive(Clone, Default)]
 pub struct Reads {
-    exact: BTreeSet<String>,
-    under: BTreeSet<String>,
+    exact: Names,
+    under: Names,
 }
 
 impl Reads {
     /// The render looked at this key, whether it exists or not.
     pub fn key(&mut self, key: &str) {
-        if !self.exact.contains(key) {
-            self.exact.insert(key.to_string());
-        }
+        self.exact.add(key);
     }
     /// The render looked at everything that starts with `prefix` (of a glob: what stands before its first wildcard).
     pub fn under(&mut self, prefix: &str) {
-        if !self.under.contains(prefix) {
-            self.under.insert(prefix.to_string());
-        }
+        self.under.add(prefix);
     }
     /// Whether a change of `key` could change what was rendered.
     pub fn touches(&self, key: &str) -> bool {
-        self.exact.contains(key) || self.under.iter().any(|p| key.starts_with(p.as_str()))
+        self.exact.has(key) || self.under.names.iter().any(|p| key.starts_with(p.as_str()))
+    }
+}
+
+/// A set of names: sorted in front, newly added at the end. A template in a loop asks for the same ones again and
+/// again, so the end is sorted in when it has grown as long as the front.
+#[derive(Clone, Default)]
+struct Names {
+    names: Vec<String>,
+    sorted: usize,
+}
+
+impl Names {
+    fn add(&mut self, name: &str) {
+        if self.names.last().is_some_and(|n| n == name) {
+            return;
+        }
+        self.names.push(name.to_string());
+        if self.names.len() > self.sorted * 2 + 64 {
+            self.names.sort_unstable();
+            self.names.dedup();
+            self.sorted = self.names.len();
+        }
+    }
+    fn has(&self, name: &str) -> bool {
+        let (front, end) = self.names.split_at_checked(self.sorted).unwrap_or((&self.names, &[]));
+        front.binary_search_by(|n| n.as_str().cmp(name)).is_ok() || end.iter().any(|n| n == name)
     }
 }
 
@@ -132,5 +153,44 @@ impl<'a> View<'a> {
     /// What was looked at.
     pub fn into_reads(self) -> Reads {
         self.reads.into_inner()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(pairs: &[(&str, &str)]) -> Snapshot {
+        Snapshot::new(pairs.iter().map(|(k, v)| (Arc::from(*k), Arc::from(v.as_bytes()))).collect())
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_wins_and_prefixes_are_plain() {
+        let s = snapshot(&[("/b", "1"), ("/a/x", "2"), ("/b", "3"), ("/ab", "4"), ("/a", "5")]);
+        assert_eq!(s.len(), 4);
+        assert_eq!(s.get("/b").map(|e| &*e.1), Some(&b"3"[..]));
+        let keys: Vec<&str> = s.under("/a").iter().map(|e| &*e.0).collect();
+        assert_eq!(keys, ["/a", "/a/x", "/ab"]);
+        assert!(s.under("/zz").is_empty() && s.get("/a/").is_none());
+    }
+
+    #[test]
+    fn what_changed() {
+        let old = snapshot(&[("/a", "1"), ("/b", "1"), ("/d", "1")]);
+        let new = snapshot(&[("/a", "1"), ("/b", "2"), ("/c", "1")]);
+        assert_eq!(old.changed(&new), ["/b", "/c", "/d"]);
+        assert_eq!(new.changed(&old), ["/b", "/c", "/d"]);
+        assert!(old.changed(&old).is_empty() && old.same(&old) && !old.same(&new));
+    }
+
+    #[test]
+    fn reads_are_remembered_however_many() {
+        let mut r = Reads::default();
+        for i in (0..10_000).rev() {
+            r.key(["/k/", &(i % 5_000).to_string()].concat().as_str());
+        }
+        r.under("/g/");
+        assert!((0..5_000).all(|i| r.touches(&["/k/", &i.to_string()].concat())));
+        assert!(r.touches("/g/x") && !r.touches("/g") && !r.touches("/k/5000") && !r.touches("/k"));
     }
 }

@@ -57,9 +57,10 @@ pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
 
 /// Whether a line of configuration sets something that no log may show.
 fn holds_secret(line: &str) -> bool {
-    let Some((key, _)) = line.split_once('=').filter(|_| !line.contains("{{")) else { return false };
-    let key = key.to_ascii_lowercase();
-    ["token", "password", "secret"].iter().any(|word| key.contains(word))
+    // Up to the last `=`: an inline table has more than one key on its line.
+    let Some((keys, _)) = line.rsplit_once('=').filter(|_| !line.contains("{{")) else { return false };
+    let keys = keys.to_ascii_lowercase();
+    ["token", "password", "secret"].iter().any(|word| keys.contains(word))
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ static KEYS: &[&str] = &[
 ///
 /// # Errors
 /// `Kind::Config`, naming file, line and key.
+#[inline(never)]
 pub fn resource(
     file: &str,
     text: &str,

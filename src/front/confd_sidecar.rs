@@ -18,6 +18,7 @@ pub fn is_mine(name: &str) -> bool {
 ///
 /// # Errors
 /// `Kind::Usage` without a program, `Kind::Config` for what the variables and files hold.
+#[inline(never)]
 pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     if options.program.is_empty() {
         return Err(Error::usage(

@@ -65,6 +65,7 @@ static LOG: &[&str] = &["format", "level"];
 ///
 /// # Errors
 /// `Kind::Usage` for the command line, `Kind::Config` for what it names.
+#[inline(never)]
 pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     let (file, text) = config(options, world)?;
     let doc = toml::parse(&file, &text)?;
@@ -155,6 +156,7 @@ struct NamedSource {
     prefix: String,
 }
 
+#[inline(never)]
 fn source(name: &str, t: &Table, options: &Options, world: &World) -> Result<NamedSource> {
     t.only(SOURCE)?;
     let url = t.required("url")?;
@@ -249,6 +251,7 @@ fn dialect(text: &str) -> std::result::Result<Dialect, &'static str> {
     }
 }
 
+#[inline(never)]
 fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World) -> Result<Draft> {
     t.only(TEMPLATE)?;
     let dest = t.required("dest")?;
@@ -290,6 +293,7 @@ fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World
 }
 
 /// Everything below a prefix ends in `/`, so that `/prod` does not fetch `/production` too.
+#[inline(never)]
 fn below(hidden: &str, key: &str) -> String {
     let mut prefix = join(hidden, key);
     if prefix != "/" && matches!(key, "" | "/") {
@@ -299,6 +303,7 @@ fn below(hidden: &str, key: &str) -> String {
 }
 
 /// A command: a list of words is run as it is, a text goes to the shell where there is one.
+#[inline(never)]
 fn command(t: &Table, key: &str, timeout: Millis) -> Result<Option<Command>> {
     match t.strs(key)? {
         None => Ok(None),
@@ -310,6 +315,7 @@ fn command(t: &Table, key: &str, timeout: Millis) -> Result<Option<Command>> {
     }
 }
 
+#[inline(never)]
 fn template_option(given: &str, sources: &[NamedSource], options: &Options, world: &World) -> Result<Draft> {
     let Some((src, dest)) = given.split_once(':').filter(|(s, d)| !s.is_empty() && !d.is_empty()) else {
         return Err(Error::usage(format!("--template {given}: expected SRC:DEST")));
@@ -338,6 +344,7 @@ fn template_option(given: &str, sources: &[NamedSource], options: &Options, worl
 }
 
 /// How the app learns of new files, from one word.
+#[inline(never)]
 pub fn reload_how(text: &str, what: &str) -> Result<Reload> {
     match text {
         "restart" => Ok(Reload::Restart),
@@ -411,6 +418,7 @@ pub fn pace(options: &Options) -> Result<Pace> {
 }
 
 /// What is logged, as far as the options say.
+#[inline(never)]
 pub fn log(argv0: &str, options: &Options) -> Result<Log> {
     Ok(Log {
         format: options.parsed("log-format", options::log_format)?.unwrap_or(LogFormat::Default),

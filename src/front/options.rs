@@ -74,6 +74,7 @@ impl Options {
     ///
     /// # Errors
     /// `Kind::Usage`: an option that does not exist, or one without its value.
+    #[inline(never)]
     pub fn read(args: Vec<String>, world: &World) -> Result<Options> {
         let mut given: Vec<(&'static str, String)> = Vec::new();
         let mut program = Vec::new();

@@ -26,6 +26,8 @@ const GAP: Millis = 100;
 const WIDEST_GAP: Millis = 1_000;
 /// What a server may take beyond the wait it was asked for: wait/16 of its own jitter, and its RPC time-out.
 const GRACE: Millis = 10_000;
+/// The header that names Consul Enterprise's namespace.
+const NAMESPACE: &str = "x-consul-namespace";
 
 /// The path and query of one request.
 fn path(c: &Consul, prefix: &str, index: u64, wait: Millis) -> String {
@@ -87,15 +89,28 @@ impl Pace {
 ///
 /// # Errors
 /// Not the JSON of a list of keys, a value that is no base64, or a limit passed: names the key where it can.
+#[inline(never)]
 pub fn decode(body: &[u8]) -> Result<Snapshot, String> {
-    let mut entries = Vec::new();
+    let mut found = Found { entries: Vec::new(), wrong: None };
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Items(&mut entries).deserialize(&mut json).and_then(|()| json.end());
-    read.map_err(|e| format!("the answer is no list of keys: {e}"))?;
-    Ok(Snapshot::new(entries))
+    let read = Items(&mut found).deserialize(&mut json).and_then(|()| json.end());
+    match (found.wrong, read) {
+        (Some(why), _) => Err(why),
+        // The place alone: printing the library's own words would cost 2,500 bytes.
+        (None, Err(e)) => {
+            Err(format!("the answer is no list of keys: see its line {}, column {}", e.line(), e.column()))
+        }
+        (None, Ok(())) => Ok(Snapshot::new(found.entries)),
+    }
 }
 
-struct Items<'a>(&'a mut Vec<Entry>);
+struct Found {
+    entries: Vec<Entry>,
+    /// What is wrong with a key; ends the reading.
+    wrong: Option<String>,
+}
+
+struct Items<'a>(&'a mut Found);
 
 impl<'de> DeserializeSeed<'de> for Items<'_> {
     type Value = ();
@@ -115,7 +130,7 @@ impl<'de> Visitor<'de> for Items<'_> {
     }
 }
 
-struct Item<'a>(&'a mut Vec<Entry>);
+struct Item<'a>(&'a mut Found);
 
 impl<'de> DeserializeSeed<'de> for Item<'_> {
     type Value = ();
@@ -138,20 +153,26 @@ impl<'de> Visitor<'de> for Item<'_> {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        let custom = |what: &str| serde::de::Error::custom(format!("key {key}{what}"));
-        let data = base64::decode(value.as_deref().unwrap_or("")).ok_or_else(|| custom(": its value is no base64"))?;
-        if data.len() > MAX_VALUE {
-            return Err(custom(": its value is larger than 16 MiB"));
+        match entry(&key, value.as_deref().unwrap_or(""), self.0.entries.len()) {
+            Ok(entry) => self.0.entries.push(entry),
+            Err(why) => {
+                self.0.wrong = Some(format!("key {key}: {why}"));
+                return Err(serde::de::Error::custom(""));
+            }
         }
-        if self.0.len() >= MAX_KEYS {
-            return Err(custom(": more than 1000000 keys"));
-        }
-        let mut name = String::with_capacity(key.len() + 1);
-        name.push('/');
-        name.push_str(&key);
-        self.0.push((Arc::from(name), Arc::from(data)));
         Ok(())
     }
+}
+
+fn entry(key: &str, value: &str, before: usize) -> Result<Entry, &'static str> {
+    let data = base64::decode(value).ok_or("its value is no base64")?;
+    if data.len() > MAX_VALUE {
+        return Err("its value is larger than 16 MiB");
+    }
+    if before >= MAX_KEYS {
+        return Err("more than 1000000 keys");
+    }
+    Ok((Arc::from(["/", key].concat()), Arc::from(data)))
 }
 
 /// What one request came to.
@@ -160,16 +181,20 @@ struct Answer {
     snapshot: Snapshot,
 }
 
-fn read(c: &Consul, reply: &Reply) -> Result<Answer, String> {
+#[inline(never)]
+fn read(c: &Consul, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, String> {
     let index = reply.header("x-consul-index").and_then(|v| v.parse().ok());
     match reply.status {
         200 => {}
         404 => return Ok(Answer { index, snapshot: Snapshot::default() }), // no key under this prefix
         status => {
-            let body = String::from_utf8_lossy(&reply.body);
+            let mut body = String::from_utf8_lossy(&reply.body).into_owned();
+            for (_, secret) in sent.iter().filter(|(name, _)| *name != NAMESPACE) {
+                body = body.replace(secret, "***"); // some proxies show what they were asked
+            }
             let words: String = body.trim().chars().filter(|c| !c.is_control()).take(200).collect();
             let hint = if status == 403 { " (is the token right, and may it read this prefix?)" } else { "" };
-            return Err(format!("{status} {words}{hint}"));
+            return Err([format!("{status} {words}").trim_end(), hint].concat());
         }
     }
     if let Some(most) = c.max_stale {
@@ -181,6 +206,7 @@ fn read(c: &Consul, reply: &Reply) -> Result<Answer, String> {
     Ok(Answer { index, snapshot: decode(&reply.body)? })
 }
 
+#[inline(never)]
 fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
     let mut all = Vec::new();
     let token = match &c.token {
@@ -202,7 +228,7 @@ fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
         all.push(("authorization", ["Basic ", &base64::encode(both.as_bytes())].concat()));
     }
     if !c.namespace.is_empty() {
-        all.push(("x-consul-namespace", c.namespace.clone()));
+        all.push((NAMESPACE, c.namespace.clone()));
     }
     Ok(all)
 }
@@ -221,8 +247,11 @@ pub fn watch(c: &Consul, prefix: &str, say: &dyn Fn(News)) {
         let wait = c.wait.saturating_sub(random.below(c.wait / 16 + 1));
         let begin = Instant::now();
         let limit = if index > 0 { wait + wait / 16 + GRACE } else { GRACE };
-        let reply = headers(c).and_then(|h| server.get(&path(c, prefix, index, wait), &h, limit));
-        match reply.and_then(|reply| read(c, &reply)) {
+        let answer = headers(c).and_then(|sent| {
+            let reply = server.get(&path(c, prefix, index, wait), &sent, limit, c.wait.max(GRACE))?;
+            read(c, &sent, &reply)
+        });
+        match answer {
             Ok(answer) => {
                 let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let is_new = last.as_ref().is_none_or(|l| !l.same(&answer.snapshot));

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -22,20 +22,38 @@ use crate::plan::Millis;
 
 /// Most bytes an answer's body may have.
 pub const MAX_BODY: u64 = 64 << 20;
+/// Bytes of a connection's buffers, and so the longest head: ureq's 128 KiB would be 0.3-0.6 MB for each thread.
+const BUFFER: usize = 16 << 10;
 /// Longest time a connection may take to be made, in milliseconds.
 const CONNECT: Millis = 5_000;
-/// Longest time between two parts of a body, and for all of it, in milliseconds.
-const BODY: Millis = 60_000;
 
-/// The longest an answer's head may take in any case: the longest wait of a query, its jitter and then some.
-const HEAD: Millis = 90_000;
+/// When what is being read must be there. Instead of the agent's own limits: to set those anew for each request costs
+/// 4,000 bytes, and behind their end they give each read a second more, so that bytes which dribble in never end.
+struct Deadline {
+    begin: Instant,
+    /// Milliseconds behind `begin`.
+    until: AtomicU64,
+}
+
+impl Deadline {
+    fn now(&self) -> Millis {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(Millis::MAX)
+    }
+    fn set(&self, wait: Millis) {
+        self.until.store(self.now().saturating_add(wait), Ordering::Relaxed);
+    }
+    fn left(&self) -> Result<Option<Duration>, Error> {
+        match self.until.load(Ordering::Relaxed).saturating_sub(self.now()) {
+            0 => Err(Error::Timeout(ureq::Timeout::RecvResponse)),
+            ms => Ok(Some(Duration::from_millis(ms))),
+        }
+    }
+}
 
 /// One server.
 pub struct Server {
     agent: Agent,
-    /// How long the server may be silent now. Beside the agent's own limits, as setting those anew for each request
-    /// costs 4,000 bytes.
-    patience: Arc<AtomicU64>,
+    deadline: Arc<Deadline>,
     /// What stands in front of each path: `http://host:port`.
     base: String,
     /// As people know it: the address, or the socket's path.
@@ -60,6 +78,7 @@ impl Reply {
 
 impl Server {
     /// `address` is `http://host:port` or `unix:///path`.
+    #[inline(never)]
     pub fn new(address: &str) -> Server {
         let unix = address.strip_prefix("unix://");
         let config = Agent::config_builder()
@@ -69,31 +88,32 @@ impl Server {
             .max_redirects_will_error(false)
             .user_agent(concat!("pilotfish/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(Duration::from_millis(CONNECT)))
-            .timeout_recv_response(Some(Duration::from_millis(HEAD)))
-            .timeout_recv_body(Some(Duration::from_millis(BODY)))
-            .input_buffer_size(16 << 10) // ureq's 128 KiB would be 0.3-0.6 MB for each thread
-            .output_buffer_size(16 << 10)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
             .max_idle_age(Duration::from_secs(120))
             .build();
-        let patience = Arc::new(AtomicU64::new(HEAD));
-        let wires = Wires { unix: unix.map(PathBuf::from), patience: patience.clone() };
+        let deadline = Arc::new(Deadline { begin: Instant::now(), until: AtomicU64::new(0) });
+        let wires = Wires { unix: unix.map(PathBuf::from), deadline: deadline.clone() };
         let base = if unix.is_some() { "http://localhost".to_string() } else { address.to_string() };
-        Server { agent: Agent::with_parts(config, wires, Names), patience, base, name: address.to_string() }
+        Server { agent: Agent::with_parts(config, wires, Names), deadline, base, name: address.to_string() }
     }
 
-    /// GET of `path` (which begins with `/`); the server may be silent for `wait` milliseconds.
+    /// GET of `path` (which begins with `/`); the answer's head must be there within `head` milliseconds, its body within
+    /// `body` more.
     ///
     /// # Errors
     /// Why there is no whole answer, in words; any status is an answer.
-    pub fn get(&self, path: &str, headers: &[(&str, String)], wait: Millis) -> Result<Reply, String> {
+    #[inline(never)]
+    pub fn get(&self, path: &str, headers: &[(&str, String)], head: Millis, body: Millis) -> Result<Reply, String> {
         let mut request = self.agent.get([&self.base, path].concat());
         for (name, value) in headers {
             request = request.header(*name, value.as_str());
         }
-        self.patience.store(wait.clamp(1, HEAD), Ordering::Relaxed);
+        self.deadline.set(head);
         let response = request.call().map_err(|e| why(&e))?;
+        self.deadline.set(body);
         let (head, mut body) = response.into_parts();
         let body = body.with_config().limit(MAX_BODY).read_to_vec().map_err(|e| why(&e))?;
         Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
@@ -109,6 +129,7 @@ fn why(e: &Error) -> String {
         Error::Timeout(_) => "no answer in time".to_string(),
         Error::HostNotFound => "the host name does not resolve".to_string(),
         Error::BodyExceedsLimit(_) => "the answer is larger than 64 MiB".to_string(),
+        Error::LargeResponseHeader(..) => "the answer's head is larger than 16 KiB".to_string(),
         Error::BadUri(_) => "the address is no URL".to_string(),
         Error::Protocol(_) => "the answer is no HTTP".to_string(),
         e => e.to_string(),
@@ -118,7 +139,7 @@ fn why(e: &Error) -> String {
 /// Makes connections: TCP, or always to one unix socket.
 struct Wires {
     unix: Option<PathBuf>,
-    patience: Arc<AtomicU64>,
+    deadline: Arc<Deadline>,
 }
 
 impl fmt::Debug for Wires {
@@ -156,7 +177,7 @@ impl Connector for Wires {
         let weak: std::sync::Weak<dyn ShutdownHandle> = Arc::downgrade(&(socket.clone() as Arc<dyn ShutdownHandle>));
         (details.register_shutdown)(weak)?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Wire { socket, buffers, patience: self.patience.clone() }))
+        Ok(Some(Wire { socket, buffers, deadline: self.deadline.clone() }))
     }
 }
 
@@ -178,7 +199,7 @@ impl ShutdownHandle for Socket {
 struct Wire {
     socket: Arc<Socket>,
     buffers: LazyBuffers,
-    patience: Arc<AtomicU64>,
+    deadline: Arc<Deadline>,
 }
 
 impl fmt::Debug for Wire {
@@ -201,7 +222,7 @@ impl Transport for Wire {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let limit = timeout.not_zero().map(|d| *d);
+        let limit = self.deadline.left()?;
         let out = self.buffers.output().get(..amount).unwrap_or(&[]);
         match &*self.socket {
             Socket::Tcp(s) => s.set_write_timeout(limit).and_then(|()| (&mut &*s).write_all(out)),
@@ -211,9 +232,11 @@ impl Transport for Wire {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let patience = Duration::from_millis(self.patience.load(Ordering::Relaxed));
-        let limit = Some(timeout.not_zero().map_or(patience, |d| patience.min(*d)));
+        let limit = self.deadline.left()?;
         let input = self.buffers.input_append_buf();
+        if input.is_empty() {
+            return Err(Error::LargeResponseHeader(BUFFER, BUFFER)); // what fills it all is not understood yet
+        }
         let n = match &*self.socket {
             Socket::Tcp(s) => s.set_read_timeout(limit).and_then(|()| (&mut &*s).read(input)),
             Socket::Unix(s) => s.set_read_timeout(limit).and_then(|()| (&mut &*s).read(input)),

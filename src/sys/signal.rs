@@ -93,6 +93,13 @@ pub fn take() -> Vec<i32> {
     got
 }
 
+/// Forgets a signal that came and was not taken yet.
+pub fn forget(n: i32) {
+    if let Some(flag) = usize::try_from(n).ok().and_then(|i| PENDING.get(i)) {
+        flag.store(false, Ordering::SeqCst);
+    }
+}
+
 /// A signal mask to go back to.
 pub struct Mask(libc::sigset_t);
 
