@@ -9,16 +9,18 @@ use crate::dest::{self, Saved, Staged};
 use crate::error::{Error, Result};
 use crate::log::Logger;
 use crate::plan::{self, Level, Millis, Plan};
-use crate::source::{self, News, Post};
+use crate::source::{self, News, Post, Render};
 use crate::state::{Action, Caught, Committed, Event, Job, Outcome, Rendered, State, Voice};
 use crate::store::{Reads, Snapshot, View};
 use crate::sys::pipe::Pipe;
 use crate::sys::process::{self, Ended, Reaped, Start};
-use crate::sys::{host, signal, terminal};
+use crate::sys::{host, signal, terminal, thread};
 use crate::template::{Context, Template};
 
 /// Most bytes one render may give.
 const MAX_RENDER: usize = 64 << 20;
+/// The deepest template that may be needs 256 KiB.
+const RENDER_STACK: usize = 1 << 20;
 
 /// What the loop works with.
 struct Driver {
@@ -26,7 +28,8 @@ struct Driver {
     state: State,
     logger: Logger,
     /// Compiled templates, in the plan's order.
-    templates: Vec<Template>,
+    templates: Arc<Vec<Template>>,
+    post: Arc<Post>,
     /// What is rendered and not yet put in place, in the plan's order.
     staged: Vec<Option<Staged>>,
     /// What files held before their last commit, where that may be rolled back, in the plan's order.
@@ -74,7 +77,8 @@ pub fn run(plan: Plan) -> Result<i32> {
         logger: Logger::new(plan.log.clone()),
         staged: plan.templates.iter().map(|_| None).collect(),
         saved: plan.templates.iter().map(|_| None).collect(),
-        templates,
+        templates: Arc::new(templates),
+        post: post.clone(),
         app: None,
         group: None,
         commands: Vec::new(),
@@ -88,7 +92,7 @@ pub fn run(plan: Plan) -> Result<i32> {
     loop {
         pipe.drain();
         driver.take_signals();
-        driver.take_news(&post);
+        driver.take_news();
         if let Some(code) = driver.turn(&now) {
             return Ok(code);
         }
@@ -138,8 +142,11 @@ impl Driver {
         }
     }
 
-    fn take_news(&mut self, post: &Post) {
-        for (watch, news) in post.take() {
+    fn take_news(&mut self) {
+        for (group, renders) in self.post.take_renders() {
+            self.stage_all(group, renders);
+        }
+        for (watch, news) in self.post.take() {
             self.events.push_back(match news {
                 News::Data(snapshot) => Event::Data { watch, snapshot },
                 News::Trouble(text, retry) => Event::Trouble { watch, text, retry },
@@ -173,10 +180,7 @@ impl Driver {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Log(level, voice, text) => self.logger.line(level, voice, &text),
-            Action::Render { group, templates } => {
-                let results = templates.into_iter().map(|t| self.render(t)).collect();
-                self.events.push_back(Event::Rendered { group, results });
-            }
+            Action::Render { group, templates } => self.render(group, &templates),
             Action::Discard(templates) => {
                 for t in templates {
                     self.take_staged(t); // dropping it removes the file
@@ -230,27 +234,44 @@ impl Driver {
         self.staged.get_mut(t).and_then(Option::take)
     }
 
-    fn render(&mut self, t: usize) -> Rendered {
-        let mut reads = Reads::default();
-        let outcome = self.render_and_stage(t, &mut reads).unwrap_or_else(Outcome::Failed);
-        Rendered { template: t, reads, outcome }
+    /// Renders a group here, or on a thread of its own when a template looks up names: the loop waits for no
+    /// name server.
+    fn render(&mut self, group: usize, templates: &[usize]) {
+        let plans = &self.plan.templates;
+        let blocks = templates.iter().filter_map(|t| plans.get(*t)).any(|p| p.text.contains("lookup"));
+        let views: Vec<(usize, Arc<Snapshot>)> =
+            templates.iter().filter_map(|t| Some((*t, self.visible(plans.get(*t)?)))).collect();
+        let compiled = self.templates.clone();
+        if !blocks {
+            self.stage_all(group, render_all(&compiled, &views));
+            return;
+        }
+        let post = self.post.clone();
+        let work = Box::new(move || post.put_renders(group, render_all(&compiled, &views)));
+        if let Err(e) = thread::start(RENDER_STACK, work) {
+            let error = Error::io("start a thread for a render", &e);
+            let fail = |t: &usize| Render { template: *t, reads: Reads::default(), content: Err(error.clone()) };
+            self.stage_all(group, templates.iter().map(fail).collect());
+        }
+    }
+
+    fn stage_all(&mut self, group: usize, renders: Vec<Render>) {
+        let mut results = Vec::new();
+        for r in renders {
+            let staged = r.content.and_then(|content| self.stage(r.template, &content));
+            let outcome = staged.unwrap_or_else(Outcome::Failed);
+            results.push(Rendered { template: r.template, reads: r.reads, outcome });
+        }
+        self.events.push_back(Event::Rendered { group, results });
     }
 
     #[inline(never)]
-    fn render_and_stage(&mut self, t: usize, reads: &mut Reads) -> Result<Outcome> {
-        let (Some(template), Some(plan)) = (self.templates.get(t), self.plan.templates.get(t)) else {
-            return Err(Error::fatal("no such template"));
-        };
-        let snapshot = self.visible(plan);
-        let env = |name: &str| std::env::var(name).ok();
-        let context = Context { store: View::new(&snapshot), env: &env, max_output: MAX_RENDER };
-        let rendered = template.render(&context);
-        *reads = context.store.into_reads();
-        let content = rendered?;
-        match dest::compare(&plan.dest, &content)? {
+    fn stage(&mut self, t: usize, content: &[u8]) -> Result<Outcome> {
+        let Some(plan) = self.plan.templates.get(t) else { return Err(Error::fatal("no such template")) };
+        match dest::compare(&plan.dest, content)? {
             dest::Compared::Same => Ok(Outcome::Same),
             dest::Compared::Differs(reasons) => {
-                let staged = dest::stage(&plan.dest, &content)?;
+                let staged = dest::stage(&plan.dest, content)?;
                 if let Some(slot) = self.staged.get_mut(t) {
                     *slot = Some(staged);
                 }
@@ -394,4 +415,18 @@ impl Driver {
             process::kill(-pid, libc::SIGCONT);
         }
     }
+}
+
+/// Renders templates, each with the keys it sees; on whatever thread.
+#[inline(never)]
+fn render_all(templates: &[Template], views: &[(usize, Arc<Snapshot>)]) -> Vec<Render> {
+    let mut all = Vec::new();
+    for (t, view) in views {
+        let Some(template) = templates.get(*t) else { continue };
+        let env = |name: &str| std::env::var(name).ok();
+        let context = Context { store: View::new(view), env: &env, max_output: MAX_RENDER };
+        let content = template.render(&context);
+        all.push(Render { template: *t, reads: context.store.into_reads(), content });
+    }
+    all
 }

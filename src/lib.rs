@@ -7,6 +7,7 @@
 
 pub mod backoff;
 pub mod base64;
+pub mod case;
 pub mod dest;
 pub mod driver;
 pub mod error;

@@ -28,7 +28,8 @@ pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
     for part in [":", &line, ":", &column.saturating_add(1).to_string(), ": ", message, "\n ", &line, " | "] {
         out.push_str(part);
     }
-    if holds_secret(text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("")) {
+    let shown = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
+    if holds_secret(shown) || holds_secret(opening_line(text.get(..start).unwrap_or(""))) {
         out.push_str("(not shown: it may hold a secret)");
         return Error::config(out);
     }
@@ -55,6 +56,16 @@ pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
     Error::config(out)
 }
 
+/// The line on which a text of several lines begins that has not ended in `before`; empty when there is none.
+fn opening_line(before: &str) -> &str {
+    let marks = ["\"\"\"", "'''"];
+    if marks.iter().map(|m| before.matches(m).count()).sum::<usize>().is_multiple_of(2) {
+        return "";
+    }
+    let open = marks.iter().filter_map(|m| before.rfind(m)).max().unwrap_or(0);
+    before.get(..open).unwrap_or("").rsplit('\n').next().unwrap_or("")
+}
+
 /// Whether a line of configuration sets something that no log may show.
 fn holds_secret(line: &str) -> bool {
     // Up to the last `=`: an inline table has more than one key on its line.
@@ -77,6 +88,9 @@ mod tests {
             ("\u{feff}k", 3, "f:1:1: m\n 1 | k\n   | ^"),
             ("ab\n", 3, "f:2:1: m\n 2 | \n   | ^"),
             ("a = 1\ntoken = \"s3cr\n", 16, "f:2:11: m\n 2 | (not shown: it may hold a secret)"),
+            ("a = { token = 's3cr', b = , }", 26, "f:1:27: m\n 1 | (not shown: it may hold a secret)"),
+            ("token = '''\ns3cr", 14, "f:2:3: m\n 2 | (not shown: it may hold a secret)"),
+            ("token = '''\ns3cr'''\nb = ,", 24, "f:3:5: m\n 3 | b = ,\n   |     ^"),
         ];
         for (text, offset, want) in cases {
             assert_eq!(error_at("f", text, offset, "m").text, want, "{text:?} at {offset}");

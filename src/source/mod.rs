@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::plan::{Millis, Plan, SourceKind};
-use crate::store::Snapshot;
+use crate::store::{Reads, Snapshot};
 use crate::sys;
 
 /// What a worker has to say.
@@ -23,16 +23,27 @@ pub enum News {
     Recovered,
 }
 
+/// One template rendered: what it read and what came of it.
+pub struct Render {
+    /// Index into `Plan::templates`.
+    pub template: usize,
+    /// What it looked at.
+    pub reads: Reads,
+    /// The content.
+    pub content: Result<Vec<u8>>,
+}
+
 /// Where workers put their news for the loop.
 pub struct Post {
     news: Mutex<Vec<(usize, News)>>,
+    renders: Mutex<Vec<(usize, Vec<Render>)>>,
     wake: RawFd,
 }
 
 impl Post {
     /// `wake` is the writing end of the loop's self-pipe, which must outlive the workers.
     pub fn new(wake: RawFd) -> Arc<Post> {
-        Arc::new(Post { news: Mutex::new(Vec::new()), wake })
+        Arc::new(Post { news: Mutex::default(), renders: Mutex::default(), wake })
     }
 
     /// Leaves news of a watch and wakes the loop. Newer keys take the place of older ones nobody has fetched.
@@ -46,11 +57,25 @@ impl Post {
         sys::pipe::wake(self.wake);
     }
 
+    /// Leaves the renders of a group and wakes the loop.
+    pub fn put_renders(&self, group: usize, renders: Vec<Render>) {
+        self.renders.lock().unwrap_or_else(PoisonError::into_inner).push((group, renders));
+        sys::pipe::wake(self.wake);
+    }
+
+    /// The renders that came since the last call.
+    pub fn take_renders(&self) -> Vec<(usize, Vec<Render>)> {
+        std::mem::take(&mut *self.renders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Everything that came since the last call, in order.
     pub fn take(&self) -> Vec<(usize, News)> {
         std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// rustls needs more than 48 KiB; a default of 2 MiB would be nothing but address space spent.
+const STACK: usize = 256 << 10;
 
 /// Starts one worker for each watch of the plan.
 ///
@@ -69,7 +94,7 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>) -> Result<()> {
                 SourceKind::Env => say(News::Data(Arc::new(environment(&watch.prefix)))),
             }
         };
-        sys::thread::start(Box::new(worker)).map_err(|e| Error::io("start a thread for a watch", &e))?;
+        sys::thread::start(STACK, Box::new(worker)).map_err(|e| Error::io("start a thread for a watch", &e))?;
     }
     Ok(())
 }
@@ -81,7 +106,7 @@ fn environment(prefix: &str) -> Snapshot {
         use std::os::unix::ffi::OsStrExt;
         let Some(name) = name.to_str() else { continue };
         let mut key = String::from("/");
-        key.push_str(&name.to_lowercase().replace('_', "/"));
+        key.push_str(&crate::case::lower(name).replace('_', "/"));
         if key.starts_with(prefix) {
             entries.push((Arc::from(key), Arc::from(value.as_bytes())));
         }

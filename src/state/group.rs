@@ -348,6 +348,13 @@ impl State {
             let Some((_, undo)) = group.probation.take().filter(|(until, _)| *until > now) else { continue };
             any = true;
             group.is_failing = true;
+            // Which of several files the app did not bear nobody knows: with the next change all are tried again, or
+            // what was good among them would be lost.
+            for t in undo.iter().filter(|_| undo.len() > 1) {
+                if let Some(template) = self.templates.get_mut(*t) {
+                    template.needed = true;
+                }
+            }
             out.push(Action::Restore(undo));
         }
         if any {

@@ -288,14 +288,14 @@ impl State {
         for template in &mut self.templates {
             template.needed = true;
         }
-        for (level, text) in &self.plan.notes {
-            out.push(Action::Log(*level, Voice::Confd, text.clone()));
-        }
         if let Some(app) = &self.plan.app {
             let mut text = String::from("main program and arguments to be run: [");
             text.push_str(&app.argv.join(" "));
             text.push(']');
             out.push(Action::Log(Level::Info, Voice::Supervisor, text));
+        }
+        for (level, text) in &self.plan.notes {
+            out.push(Action::Log(*level, Voice::Confd, text.clone()));
         }
     }
 

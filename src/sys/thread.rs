@@ -5,9 +5,6 @@
 use std::ffi::c_void;
 use std::io;
 
-/// rustls needs more than 48 KiB; the default of 2 MiB would be nothing but address space spent.
-const STACK: usize = 256 << 10;
-
 /// What a thread runs.
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -18,18 +15,18 @@ extern "C" fn run(work: *mut c_void) -> *mut c_void {
     std::ptr::null_mut()
 }
 
-/// Starts a detached thread; it ends with the process, if not before.
+/// Starts a detached thread with so many bytes of stack; it ends with the process, if not before.
 ///
 /// # Errors
 /// The system has no room for another thread.
-pub fn start(work: Work) -> io::Result<()> {
+pub fn start(stack: usize, work: Work) -> io::Result<()> {
     let work: *mut Work = Box::into_raw(Box::new(work));
     let mask = super::signal::block_all(); // a new thread inherits the mask
     // SAFETY: the attributes live until the thread is made; the box is taken back if there is no thread.
     let rc = unsafe {
         let mut attr: libc::pthread_attr_t = std::mem::zeroed();
         libc::pthread_attr_init(&mut attr);
-        libc::pthread_attr_setstacksize(&mut attr, STACK);
+        libc::pthread_attr_setstacksize(&mut attr, stack);
         libc::pthread_attr_setdetachstate(&mut attr, libc::PTHREAD_CREATE_DETACHED);
         let mut id: libc::pthread_t = std::mem::zeroed();
         let rc = libc::pthread_create(&mut id, &attr, run, work.cast());
@@ -50,7 +47,7 @@ mod tests {
     #[test]
     fn a_thread_runs_its_work() {
         let (tell, told) = std::sync::mpsc::channel();
-        assert!(start(Box::new(move || tell.send(7).unwrap_or(()))).is_ok());
+        assert!(start(256 << 10, Box::new(move || tell.send(7).unwrap_or(()))).is_ok());
         assert_eq!(told.recv_timeout(std::time::Duration::from_secs(10)), Ok(7));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::sha256::digest;
 use super::{check_bytes, check_items, fail, int_arg, strings, text_arg};
+use crate::case;
 use crate::error::Result;
 use crate::template::Context;
 use crate::template::go::fmt;
@@ -155,17 +156,12 @@ pub fn trim_prefix(_: &Context, args: &[Value]) -> Result<Value> {
 
 /// Go's upper case: character by character, so a letter without a single capital stays.
 pub fn to_upper(_: &Context, args: &[Value]) -> Result<Value> {
-    let one = |c: char| {
-        let mut up = c.to_uppercase();
-        if up.len() == 1 { up.next().unwrap_or(c) } else { c }
-    };
-    Ok(Value::str(&text_arg(args, 0).chars().map(one).collect::<String>()))
+    Ok(Value::str(&case::upper(text_arg(args, 0))))
 }
 
 /// Go's lower case.
 pub fn to_lower(_: &Context, args: &[Value]) -> Result<Value> {
-    let one = |c: char| c.to_lowercase().next().unwrap_or(c);
-    Ok(Value::str(&text_arg(args, 0).chars().map(one).collect::<String>()))
+    Ok(Value::str(&case::lower(text_arg(args, 0))))
 }
 
 /// The second argument as often as the first says.

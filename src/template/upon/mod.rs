@@ -23,6 +23,10 @@ use crate::value::Value;
 use convert::Closed;
 use scan::{Scan, What};
 
+/// The functions whose subject is their last argument, as they were made for Go's pipelines: a filter puts the piped
+/// value there, so that `x | default: "y"` means what it says.
+const SUBJECT_LAST: [&str; 6] = ["default", "indent", "nindent", "printf", "repeat", "ternary"];
+
 /// A compiled template.
 pub struct Program {
     name: String,
@@ -108,6 +112,9 @@ impl Program {
         let mut args = Vec::with_capacity(rest.len().saturating_add(1));
         for value in is_filter.then_some(head).into_iter().chain(rest) {
             args.push(convert::from_upon(value, closed, 0).ok_or_else(|| deep(callee.name))?);
+        }
+        if is_filter && SUBJECT_LAST.contains(&callee.name) {
+            args.rotate_left(1);
         }
         convert::fit(callee, &mut args).map_err(Error::config)?;
         let result = match (callee.call, args.split_first()) {

@@ -50,6 +50,10 @@ fn renders() {
         ("{{ getv(\"/nope\", \"a\") | toUpper }}", "A"),
         ("{{ toUpper(getv(\"/nope\", toUpper((\"b\" | toUpper)))) }}", "B"),
         ("{{ getv(\"/test/a\",) }}", "10.0.0.1"),
+        // what was made for Go's pipelines takes the piped value last
+        ("{{ \"\" | default: \"d\" }}{{ \"v\" | default: \"d\" }}{{ default(\"d\", \"\") }}", "dvd"),
+        ("{{ \"ab\" | repeat: 2 }}{{ \"a\" | indent: 2 }}{{ true | ternary: \"y\", \"n\" }}", "abab  ay"),
+        ("{{ \"a-b\" | replace: \"-\", \"+\", -1 }}", "a+b"),
         ("{% for s in getvs(\"/test/*\") %}server {{ s }};{% endfor %}", "server 10.0.0.1;server 10.0.0.2;"),
         ("{% if exists(\"/svc/port\") %}y{% else %}n{% endif %}", "y"),
         ("{% if not exists(\"/svc/port\") %}y{% else if exists(\"/x\") %}z{% else %}n{% endif %}", "n"),
