@@ -101,6 +101,7 @@ fn the_readme_example_runs_with_a_real_consul_and_prometheus() {
     let consul = Consul::start();
     consul.put("prometheus/config/nodes", "[\"127.0.0.1:9\"]");
     let (world, port) = (TempDir::new(), free_port());
+    world.write("tmp/prometheus", "somebody's file");
     let proc = in_container(
         &world,
         &consul,
@@ -115,20 +116,17 @@ fn the_readme_example_runs_with_a_real_consul_and_prometheus() {
     .env("CONFD_TEMPLATE_1", &template)
     .spawn();
 
-    // The README relies on a folder that nobody makes: that is said, and tried again until it is there.
-    let line = proc.wait_line("cannot write /tmp/prometheus/prometheus.yml", WAIT);
-    proc.check(
-        line.text.contains("No such file or directory: its folder does not exist; create it or set make_dirs = true"),
-        "the missing folder should be named with what to do",
-    );
+    // The README relies on a folder that is not there: it is made, as soon as nothing stands in its way.
+    let line = proc.wait_line("/tmp/prometheus/prometheus.yml: Not a directory", WAIT);
+    proc.check(line.text.contains("ERROR cannot write "), "it should be an error");
     proc.check(proc.lines_matching("starting main program now").is_empty(), "the app started without its file");
-    world.mkdir("tmp/prometheus");
+    std::fs::remove_file(world.join("tmp/prometheus")).unwrap();
     proc.wait_line("Target config /tmp/prometheus/prometheus.yml has been updated", WAIT);
     proc.wait_line("supervisor[1]: starting main program now", WAIT);
     proc.wait_line(RELOADED, WAIT);
     wait_until(WAIT, "the first target", || (node_targets(port) == ["127.0.0.1:9"]).then_some(()));
     assert_eq!(world.read("tmp/prometheus/prometheus.yml"), prometheus_yml("  ", "[\"127.0.0.1:9\"]"));
-    proc.check(proc.lines_matching("cannot write").len() == 1, "the missing folder should be said once");
+    proc.check(proc.lines_matching("cannot write").len() == 1, "the same failure should be said once");
 
     consul.put("prometheus/config/nodes", "[\"127.0.0.1:9\", \"127.0.0.1:10\"]");
     proc.wait_nth_line(2, "Target config /tmp/prometheus/prometheus.yml has been updated", WAIT);
@@ -154,7 +152,6 @@ fn the_readme_values_render_word_for_word() {
     let consul = Consul::start();
     consul.put("prometheus/config/nodes", "[\"node1:9100\"]");
     let world = TempDir::new();
-    world.mkdir("tmp/prometheus");
     let args = ["--config.file=/tmp/prometheus/prometheus.yml", "--storage.tsdb.path=/tmp/data"];
     let proc = in_container(&world, &consul, &args)
         .env("CONFD_CONFDIR", "/tmp/confd")
@@ -170,9 +167,8 @@ fn the_readme_values_render_word_for_word() {
 #[test]
 fn the_marathon_example_runs_with_a_real_consul_and_prometheus() {
     let consul = Consul::start();
-    let config = |target: &str| {
-        format!("scrape_configs:\n- job_name: node\n  static_configs:\n  - targets: ['{target}']\n")
-    };
+    let config =
+        |target: &str| format!("scrape_configs:\n- job_name: node\n  static_configs:\n  - targets: ['{target}']\n");
     consul.put("prometheus/configfile", config("127.0.0.1:9"));
     let (world, port) = (TempDir::new(), free_port());
     world.mkdir("etc/prometheus");
@@ -190,11 +186,15 @@ fn the_marathon_example_runs_with_a_real_consul_and_prometheus() {
     .env("CONFD_PATH", "/bin/confd") // there is none: it is not looked for
     .env("CONFD_CONFDIR", "/etc/confd")
     .spawn();
-    proc.wait_line(RELOADED, WAIT);
-    assert_eq!(world.read("etc/prometheus/prometheus.yml"), config("127.0.0.1:9") + "\n");
+    // Go catches HUP from its first moment and ends Prometheus by it until Prometheus has asked for it.
+    proc.wait_line("starting main program now", WAIT);
     consul.put("prometheus/configfile", config("127.0.0.1:10"));
     proc.wait_nth_line(2, RELOADED, WAIT);
+    assert_eq!(world.read("etc/prometheus/prometheus.yml"), config("127.0.0.1:10") + "\n");
     wait_until(WAIT, "the new target", || (node_targets(port) == ["127.0.0.1:10"]).then_some(()));
+    consul.put("prometheus/configfile", config("127.0.0.1:11"));
+    proc.wait_nth_line(3, RELOADED, WAIT);
+    wait_until(WAIT, "the newest target", || (node_targets(port) == ["127.0.0.1:11"]).then_some(()));
     proc.signal_inner(libc::SIGTERM);
     proc.expect_exit(Exit::Code(0), WAIT);
 }
@@ -259,9 +259,11 @@ fn every_way_in_leads_to_the_same() {
     let dest = dir.join("native");
     let template = dir.write("native.tmpl", "native {{getv \"/app/name\"}}\n");
     let proc = with_resource(
-        pilotfish()
-            .arg(format!("--source=consul://{}", consul.addr()))
-            .arg(format!("--template={}:{}", template.display(), dest.display())),
+        pilotfish().arg(format!("--source=consul://{}", consul.addr())).arg(format!(
+            "--template={}:{}",
+            template.display(),
+            dest.display()
+        )),
         &consul,
         &dest,
     )
@@ -293,7 +295,7 @@ fn the_folder_s_own_files_are_merged_with_the_variables() {
     );
     dir.write("confd/conf.d/f.toml.disabled", "rubbish");
     let proc = pilotfish()
-        .args(["confd-sidecar"])
+        .arg("confd-sidecar")
         .arg(static_app())
         .arg("wait")
         .env("CONFD_NODE", consul.addr()) // consul is the default backend
@@ -304,9 +306,7 @@ fn the_folder_s_own_files_are_merged_with_the_variables() {
         .env("CONFD_TEMPLATE_2", &d_template)
         .spawn();
     proc.wait_line("ready pid=", WAIT);
-    for (name, want) in
-        [("out-b", "b is B\n"), ("out-c", "c is C\n"), ("out-d", "d is D\n"), ("out-e", "c is C\n")]
-    {
+    for (name, want) in [("out-b", "b is B\n"), ("out-c", "c is C\n"), ("out-d", "d is D\n"), ("out-e", "c is C\n")] {
         assert_eq!(dir.read(name), want, "{name}\n{}", proc.report());
     }
     // One reload for all that change together, and nothing was written into the folder.
@@ -396,6 +396,9 @@ fn the_log_reads_as_confd_sidecar_s_users_know_it() {
     let sums = ["149603e6c03516362a8da23f624db945", &md5("a is one\n"), &md5("a is two\n")].map(str::to_string);
     let wanted = [
         supervisor(&format!("main program and arguments to be run: [{app} config {path}]")),
+        confd("Backend set to consul"),
+        confd("Starting confd"),
+        confd(&format!("Backend nodes set to {}", consul.addr())),
         confd(&format!("{path} has md5sum {} should be {}", sums[0], sums[1])),
         confd(&format!("Target config {path} out of sync")),
         confd(&format!("Target config {path} has been updated")),
@@ -459,7 +462,8 @@ fn other_log_formats_parse_and_the_level_is_obeyed() {
     for line in proc.stderr().lines() {
         let (stamp, rest) = line.strip_prefix("time=").and_then(|l| l.split_once(' ')).unwrap_or_default();
         let msg = rest.strip_prefix("level=info msg=").unwrap_or_default();
-        let whole = has_shape(stamp, "9999-99-99T99:99:99Z") && msg.len() > 2 && msg.starts_with('"') && msg.ends_with('"');
+        let whole =
+            has_shape(stamp, "9999-99-99T99:99:99Z") && msg.len() > 2 && msg.starts_with('"') && msg.ends_with('"');
         proc.check(whole, &format!("this is no key=value line: {line}"));
     }
 
@@ -517,17 +521,18 @@ fn a_change_while_the_app_is_still_starting_is_neither_lost_nor_deadly() {
     let (confdfile, template) = resource("a", &dest, "/app/name");
     let fifo = dir.join("go");
     assert_eq!(Cmd::new("mkfifo").arg(&fifo).run(secs(10)).exited(), Some(Exit::Code(0)));
-    let app = "cat \"$OUT\"; echo up; read -r word <\"$GO\"; trap 'echo hup; cat \"$OUT\"' HUP; echo listening
+    let app = "cat \"$OUT\"; echo is up; read -r word <\"$GO\"; trap 'echo hup; cat \"$OUT\"' HUP; echo listening
         while :; do sleep 0.02; done";
     let proc = pilotfish()
-        .args(["confd-sidecar", "sh", "-c", app])
+        .args(["confd-sidecar", "sh"])
+        .arg(dir.write("app.sh", app))
         .env("OUT", &dest)
         .env("GO", &fifo)
         .env("CONFD_NODE", consul.addr())
         .env("CONFD_CONFDFILE_1", confdfile)
         .env("CONFD_TEMPLATE_1", template)
         .spawn();
-    proc.wait_line("up", WAIT);
+    proc.wait_line("is up", WAIT);
     proc.wait_line("a is one", WAIT);
     consul.put("app/name", "two");
     proc.wait_nth_line(2, "has been updated", WAIT);

@@ -68,9 +68,10 @@ impl Consul {
         let dir = TempDir::new();
         let base = json!({
             "server": true, "node_name": ip.replace('.', "-"), "bind_addr": ip, "client_addr": ip,
-            "data_dir": dir.join("data"), "log_level": "WARN",
+            "data_dir": dir.join("data").display().to_string(), "log_level": "WARN",
             "ports": {"dns": -1, "serf_wan": -1, "grpc": -1},
-            "performance": {"raft_multiplier": 1}, "leave_on_terminate": false,
+            // Without a leader a read is held for 7 s by default before it is refused.
+            "performance": {"raft_multiplier": 1, "rpc_hold_timeout": "2s"}, "leave_on_terminate": false,
             "disable_update_check": true, "disable_remote_exec": true, "enable_script_checks": false,
             // More than one test's worth of blocking queries from one address.
             "limits": {"http_max_conns_per_client": 2000},
