@@ -186,8 +186,8 @@ impl Driver {
                     self.take_staged(t); // dropping it removes the file
                 }
             }
-            Action::Commit { group, templates } => {
-                let results = templates.into_iter().map(|t| self.commit(t)).collect();
+            Action::Commit { group, templates, keep } => {
+                let results = templates.into_iter().map(|t| self.commit(t, keep.contains(&t))).collect();
                 self.events.push_back(Event::Committed { group, results });
             }
             Action::Restore(templates) => {
@@ -304,8 +304,10 @@ impl Driver {
     }
 
     #[inline(never)]
-    fn commit(&mut self, t: usize) -> Committed {
-        if let (Some(plan), Some(slot)) = (self.plan.templates.get(t).filter(|p| p.rollback), self.saved.get_mut(t)) {
+    fn commit(&mut self, t: usize, keep: bool) -> Committed {
+        if let (Some(plan), Some(slot), false) =
+            (self.plan.templates.get(t).filter(|p| p.rollback), self.saved.get_mut(t), keep)
+        {
             // A file that cannot be read, or is not there, is one that cannot be rolled back.
             *slot = dest::read_for_rollback(&plan.dest).ok().flatten();
         }

@@ -34,8 +34,9 @@ pub struct Group {
     /// A failure that may pass by itself is tried again then.
     retry: Option<Millis>,
     backoff: Backoff,
-    /// Until when the app may show that it does not bear the files of the last commit that can be rolled back.
-    probation: Option<(Millis, Vec<usize>)>,
+    /// The files that can be rolled back of what the app was told last, and until when it may show that it does not
+    /// bear them.
+    probation: Vec<(usize, Millis)>,
     /// All its files were in place once.
     pub is_done: bool,
     /// Its last attempt failed.
@@ -204,7 +205,7 @@ impl State {
             }
         }
         if checks.is_empty() {
-            self.commit(g, out);
+            self.commit(now, g, out);
             return;
         }
         if let Some(group) = self.groups.get_mut(g) {
@@ -241,7 +242,7 @@ impl State {
                 if *failed || is_ending {
                     self.give_up_attempt(now, g, true, out);
                 } else {
-                    self.commit(g, out);
+                    self.commit(now, g, out);
                 }
             }
             return true;
@@ -276,7 +277,8 @@ impl State {
         }
     }
 
-    fn commit(&mut self, g: usize, out: &mut Vec<Action>) {
+    fn commit(&mut self, now: Millis, g: usize, out: &mut Vec<Action>) {
+        let untold = self.app_reload_is_pending();
         let templates = self.staged(g);
         let Some(group) = self.groups.get_mut(g) else { return };
         if templates.is_empty() {
@@ -284,7 +286,11 @@ impl State {
             return;
         }
         group.phase = Phase::Committing;
-        out.push(Action::Commit { group: g, templates });
+        let mut keep = Vec::new();
+        if untold {
+            keep.extend(group.probation.iter().filter(|(_, until)| *until > now).map(|(t, _)| *t));
+        }
+        out.push(Action::Commit { group: g, templates, keep });
     }
 
     pub(super) fn on_committed(&mut self, now: Millis, g: usize, results: Vec<Committed>, out: &mut Vec<Action>) {
@@ -326,12 +332,15 @@ impl State {
                 }
             }
         }
+        let untold = self.app_reload_is_pending();
         if any {
             self.want_app_reload(now);
         }
         let probation = self.plan.app.as_ref().filter(|_| self.app_runs()).map(|a| now.saturating_add(a.probation));
         if let (Some(group), Some(until), false) = (self.groups.get_mut(g), probation, undo.is_empty()) {
-            group.probation = Some((until, undo));
+            // What the app was told of before, it has borne until now.
+            group.probation.retain(|(t, at)| untold && *at > now && !undo.contains(t));
+            group.probation.extend(undo.iter().map(|t| (*t, until)));
         }
         if failed {
             self.give_up_attempt(now, g, true, out);
@@ -345,7 +354,11 @@ impl State {
     pub(super) fn roll_back(&mut self, now: Millis, why: &str, out: &mut Vec<Action>) -> bool {
         let mut any = false;
         for group in &mut self.groups {
-            let Some((_, undo)) = group.probation.take().filter(|(until, _)| *until > now) else { continue };
+            let mut undo = Vec::new();
+            undo.extend(group.probation.drain(..).filter(|(_, until)| *until > now).map(|(t, _)| t));
+            if undo.is_empty() {
+                continue;
+            }
             any = true;
             group.is_failing = true;
             // Which of several files the app did not bear nobody knows: with the next change all are tried again, or

@@ -156,6 +156,8 @@ pub enum Action {
         group: usize,
         /// Indices into `Plan::templates`.
         templates: Vec<usize>,
+        /// The app was not told yet what these hold now: what they held before stays what a rollback goes to.
+        keep: Vec<usize>,
     },
     /// Put back what these files held before the last commit.
     Restore(Vec<usize>),

@@ -62,6 +62,11 @@ impl State {
         }
     }
 
+    /// Whether the app has not been told yet of the newest files.
+    pub(super) fn app_reload_is_pending(&self) -> bool {
+        self.reloads.last().is_some_and(|r| r.wanted.is_some())
+    }
+
     /// The app is gone or fresh: it knows the newest files, or will.
     pub(super) fn forget_app_reload(&mut self) {
         if let Some(r) = self.reloads.last_mut() {

@@ -51,7 +51,7 @@ fn latency() {
     for (name, dest) in
         [("disk", dir.join("out")), ("memory", Path::new("/dev/shm").join(format!("pf-bench-{}", std::process::id())))]
     {
-        let mut pf = pilotfish()
+        let pf = pilotfish()
             .args(["--source", &format!("consul://{}", consul.addr())])
             .args(["--template", &format!("{}:{}", template.display(), dest.display())])
             .spawn();

@@ -1,0 +1,61 @@
+//! What a scalar is: nothing, a truth value, a number or text, by its spelling or its tag, as Go's yaml.v2 decides it.
+//! Text in, value out. An integer that does not fit 64 bits stays text: its digits are worth more than a float.
+
+use crate::base64;
+use crate::value::Value;
+use std::sync::Arc;
+
+/// What a plain scalar stands for.
+pub(super) fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Nil,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Value::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Value::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => Value::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Value::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => Value::Float(f64::NEG_INFINITY),
+        _ => match text.as_bytes().first() {
+            Some(b'0'..=b'9' | b'+' | b'-' | b'.') => number(text).unwrap_or_else(|| Value::str(text)),
+            _ => Value::str(text),
+        },
+    }
+}
+
+/// What a scalar with a tag stands for. `None`: the tag is unknown, or says something else.
+pub(super) fn tagged(tag: &str, text: &str) -> Option<Value> {
+    let value = plain(text);
+    Some(match (tag, value) {
+        ("" | "str" | "timestamp", _) => Value::str(text),
+        ("binary", _) => Value::from_bytes(&Arc::from(""), &base64::decode(text)?),
+        ("float", Value::Int(n)) => Value::Float(n as f64),
+        ("int", value @ Value::Int(_))
+        | ("float", value @ Value::Float(_))
+        | ("bool", value @ Value::Bool(_))
+        | ("null", value @ Value::Nil) => value,
+        _ => return None,
+    })
+}
+
+/// The number that `text` spells: underscores count for nothing, 0x, 0o, 0b or a plain leading 0 (octal) for the base.
+fn number(text: &str) -> Option<Value> {
+    // With a point first it is a float, and Go takes no underscores in it.
+    let clean = if text.starts_with('.') { text.to_string() } else { text.replace('_', "") };
+    let body = clean.strip_prefix(['+', '-']).unwrap_or(&clean);
+    let (radix, skip) = match body.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, 2),
+        [b'0', b'o' | b'O', ..] => (8, 2),
+        [b'0', b'b' | b'B', ..] => (2, 2),
+        [b'0', _, ..] => (8, 1),
+        _ => (10, 0),
+    };
+    let digits = body.get(skip..).unwrap_or("");
+    if !digits.is_empty() && digits.bytes().all(|b| char::from(b).is_digit(radix)) {
+        let size = i128::from_str_radix(digits, radix).ok()?;
+        let signed = if clean.starts_with('-') { size.checked_neg()? } else { size };
+        return i64::try_from(signed).ok().map(Value::Int);
+    }
+    if !body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
+        return None;
+    }
+    clean.parse().ok().filter(|f: &f64| f.is_finite()).map(Value::Float)
+}
