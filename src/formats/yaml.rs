@@ -34,11 +34,17 @@ struct Scalar {
 /// What may stand before a node.
 #[derive(Default)]
 struct Props<'a> {
-    /// Where the last of them stands, and the line that begins at.
+    /// Where the first of them stands, and where its line begins.
     at: usize,
     line: usize,
     tag: Option<&'a str>,
     anchor: Option<&'a str>,
+}
+
+impl Props<'_> {
+    fn is_set(&self) -> bool {
+        self.tag.or(self.anchor).is_some()
+    }
 }
 
 struct Parser<'a> {
@@ -99,6 +105,11 @@ impl<'a> Parser<'a> {
     #[cold]
     fn fail(&self, at: usize, message: &str) -> Error {
         error_at(self.name, self.text, at, message)
+    }
+
+    #[cold]
+    fn too_deep(&self) -> Error {
+        self.fail(self.at, "more than 100 levels")
     }
 
     /// Something stands where an entry or a document should have ended.
@@ -191,6 +202,9 @@ impl<'a> Parser<'a> {
     /// Reads a tag or an anchor into `props`, when one stands here.
     fn property(&mut self, props: &mut Props<'a>) -> Result<bool> {
         let at = self.at;
+        if !props.is_set() {
+            (props.at, props.line) = (at, self.line);
+        }
         let old = match self.peek() {
             Some(b'!') => &mut props.tag,
             Some(b'&') => &mut props.anchor,
@@ -206,18 +220,16 @@ impl<'a> Parser<'a> {
         if !self.ends(0) && !matches!(self.peek(), Some(b',' | b']' | b'}')) {
             return Err(self.fail(self.at, "expected a space"));
         }
-        (props.at, props.line) = (at, self.line);
         Ok(true)
     }
 
     /// `*name`: the value that was anchored, once more.
-    fn alias(&mut self, props: &Props, depth: usize) -> Result<Value> {
+    fn alias(&mut self, depth: usize) -> Result<Value> {
         let at = self.at;
         self.at += 1;
         let name = self.take(is_word);
-        let value = match self.anchors.get(name) {
-            Some(value) if props.tag.or(props.anchor).is_none() => value.clone(),
-            _ => return Err(self.fail(at, "expected the name of an `&anchor` above")),
+        let Some(value) = self.anchors.get(name).cloned() else {
+            return Err(self.fail(at, "expected the name of an `&anchor` above"));
         };
         match weigh(&value, depth, &mut self.copies) {
             true => Ok(value),
@@ -228,7 +240,7 @@ impl<'a> Parser<'a> {
     /// A collection with what stood before it.
     fn collected(&mut self, props: &Props, value: Value) -> Result<Value> {
         match (props.tag.map(short_tag), &value) {
-            (None | Some("" | "map"), Value::Map(_)) | (None | Some("" | "seq"), Value::List(_)) => {}
+            (None, _) | (Some("" | "map"), Value::Map(_)) | (Some("" | "seq"), Value::List(_)) => {}
             _ => return Err(self.bad_tag(props)),
         }
         Ok(self.anchored(props, value))

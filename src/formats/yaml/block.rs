@@ -1,6 +1,6 @@
 //! Block collections of YAML: what a line's indentation and its first characters make of it.
 
-use super::{DEPTH, Map, Parser, Props, Scalar, merge};
+use super::{DEPTH, Map, Parser, Props, Scalar, is_blank, merge};
 use crate::error::Result;
 use crate::value::Value;
 
@@ -9,63 +9,134 @@ impl Parser<'_> {
     /// already, as after `- `; without it, a list may stand in the parent's own column, as after `key:`.
     pub(super) fn node(&mut self, parent: Option<usize>, depth: usize, compact: bool) -> Result<Value> {
         if depth > DEPTH {
-            return Err(self.fail(self.at, "more than 100 levels"));
+            return Err(self.too_deep());
         }
         let min = parent.map_or(0, |n| n.saturating_add(1));
         let line = self.line;
-        let mut props = Props::default();
+        let (mut outer, mut props) = (Props::default(), Props::default());
         loop {
             self.gap(false)?;
-            let below = self.line != line;
+            // What stands on a line before that of a key belongs to the map.
+            if props.is_set() && props.line != self.line && !outer.is_set() {
+                outer = std::mem::take(&mut props);
+            }
             let is_list = self.peek() == Some(b'-') && self.ends(1);
             let least = if is_list && !compact { parent.unwrap_or(0) } else { min };
-            if self.peek().is_none() || self.is_marker() || below && self.column() < least {
-                return self.finish(&props, &Scalar { at: self.at, text: String::new(), plain: true });
+            if self.peek().is_none() || self.is_marker() || self.line != line && self.column() < least {
+                let empty = Scalar { at: self.at, text: String::new(), plain: true };
+                return self.finish(&outer, &empty);
             }
             if !self.property(&mut props)? {
                 break;
             }
         }
-        // What stands before a key on its line belongs to the key.
-        let same_line = props.at > 0 && props.line == self.line;
-        let start = if same_line { props.first } else { self.at };
+        let start = if props.is_set() { props.at } else { self.at };
         let column = start.saturating_sub(self.line);
         let may_begin = compact || self.line != line;
+        let is_sign = self.ends(1);
+        if matches!(self.peek(), Some(b'-' | b'?')) && is_sign {
+            if !may_begin || props.is_set() {
+                return Err(self.fail(self.at, "a list or map cannot begin here: expected it on a line of its own"));
+            }
+            let value = match self.peek() {
+                Some(b'-') => self.list(column, depth)?,
+                _ => self.map(column, None, depth)?,
+            };
+            return self.collected(&outer, value);
+        }
+        let begin = self.line;
+        let mut scalar = None;
+        let mut value = Value::Nil;
         match self.peek() {
-            Some(b'-' | b'?') if self.ends(1) => {
-                if !may_begin || same_line {
-                    return Err(self.fail(self.at, "a list or map cannot begin here: expected it on a line of its own"));
-                }
-                let value = match self.peek() {
-                    Some(b'-') => self.list(column, depth)?,
-                    _ => self.map(column, None, depth)?,
-                };
-                self.collected(&props, value)
-            }
-            Some(b'|' | b'>') => {
-                let scalar = self.block_scalar(parent)?;
-                self.finish(&props, &scalar)
-            }
-            Some(b'*') => self.alias(&props, depth),
-            Some(b'[' | b'{') => {
-                let value = self.flow(depth)?;
-                self.collected(&props, value)
-            }
+            Some(b'|' | b'>') => scalar = Some(self.block_scalar(parent)?),
+            Some(b'[' | b'{') => value = self.flow(depth)?,
+            Some(b'*') => value = self.alias(depth)?,
             _ => {
-                let begin = self.line;
-                let scalar = self.scalar(min, false)?;
-                if begin != self.line || !self.ends_key(false) {
-                    return self.finish(&props, &scalar);
+                let found = self.scalar(min, false)?;
+                if begin == self.line && self.ends_key(false) {
+                    if !may_begin {
+                        let message = "a map cannot begin here: expected it on a line of its own; text with `: ` needs quotes";
+                        return Err(self.fail(found.at, message));
+                    }
+                    let key = self.key(&props, found)?;
+                    let value = self.map(column, Some(key), depth)?;
+                    return self.collected(&outer, value);
                 }
-                if !may_begin {
-                    return Err(self.fail(
-                        scalar.at,
-                        "a map cannot begin here: expected it on a line of its own, or quotes around text with `: `",
-                    ));
-                }
-                let outer = if same_line { Props::default() } else { props };
-                todo!()
+                scalar = Some(found);
             }
+        }
+        if outer.is_set() {
+            if props.is_set() {
+                return Err(self.fail(props.at, "expected all that stands before a value on one line"));
+            }
+            props = outer;
+        }
+        match scalar {
+            Some(scalar) => self.finish(&props, &scalar),
+            None => self.collected(&props, value),
+        }
+    }
+
+    fn list(&mut self, column: usize, depth: usize) -> Result<Value> {
+        let mut items = Vec::new();
+        loop {
+            self.at += 1;
+            items.push(self.node(Some(column), depth.saturating_add(1), true)?);
+            if !self.goes_on(column)? || self.peek() != Some(b'-') || !self.ends(1) {
+                return Ok(Value::list(items));
+            }
+        }
+    }
+
+    /// A map whose first key may have been read.
+    fn map(&mut self, column: usize, first: Option<Scalar>, depth: usize) -> Result<Value> {
+        let mut map = Map::new();
+        let mut first = first;
+        loop {
+            let is_asked = first.is_none() && self.peek() == Some(b'?') && self.ends(1);
+            if is_asked {
+                self.at += 1;
+                self.gap(false)?;
+            }
+            let key = match first.take() {
+                Some(key) => key,
+                None => {
+                    let mut props = Props::default();
+                    while self.property(&mut props)? {
+                        self.take(is_blank);
+                    }
+                    let begin = self.line;
+                    let key = self.scalar(column.saturating_add(1), false)?;
+                    if !is_asked && begin != self.line || is_asked == self.ends_key(false) {
+                        return Err(self.fail(key.at, "expected a key, plain or quoted text on one line, and `:`"));
+                    }
+                    self.key(&props, key)?
+                }
+            };
+            let value = if !is_asked || self.goes_on(column)? && self.peek() == Some(b':') && self.ends(1) {
+                self.take(is_blank);
+                self.at += 1;
+                self.node(Some(column), depth.saturating_add(1), is_asked)?
+            } else {
+                Value::Nil
+            };
+            self.put(&mut map, key, value)?;
+            if !self.goes_on(column)? {
+                merge(&mut map);
+                return Ok(Value::map(map));
+            }
+        }
+    }
+
+    /// Goes to what comes next. True when it is one more entry of the collection in this column.
+    fn goes_on(&mut self, column: usize) -> Result<bool> {
+        self.gap(false)?;
+        if self.peek().is_none() || self.is_marker() {
+            return Ok(false);
+        }
+        match self.is_fresh() && self.column() <= column {
+            true => Ok(self.column() == column),
+            false => Err(self.misplaced()),
         }
     }
 }
