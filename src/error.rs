@@ -1,5 +1,5 @@
 //! The one error type. Its kind says what the caller does next and which exit code follows;
-//! its text is whole: "cannot <verb> <object>: <cause>", with the path or URL and what to do.
+//! its text is whole: `cannot <verb> <object>: <cause>`, with the path or URL and what to do.
 
 use std::fmt;
 
