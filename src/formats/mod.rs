@@ -3,6 +3,7 @@
 
 pub mod json;
 pub mod toml;
+pub mod yaml;
 
 use crate::error::Error;
 

@@ -69,28 +69,32 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Value>> {
         return Err(p.fail(at, "a control character is not allowed here: only escaped in double quotes"));
     }
     let mut docs = Vec::new();
+    let mut is_directed = false;
     loop {
         p.gap(false)?;
-        match p.peek() {
-            None => return Ok(docs),
-            // %YAML and %TAG say nothing that is needed: a tag that is not known is an error anyway.
-            Some(b'%') if p.at == p.line => {
-                p.take(|b| !is_break(b));
-                continue;
-            }
-            _ => {}
-        }
         let is_marked = p.is_marker();
+        let is_end = is_marked && p.peek() == Some(b'.');
+        if is_directed && (!is_marked || is_end) && p.peek() != Some(b'%') {
+            return Err(p.fail(p.at, "expected `---` after a line that begins with `%`"));
+        }
+        is_directed = p.at == p.line && p.peek() == Some(b'%');
+        if p.peek().is_none() {
+            return Ok(docs);
+        }
+        // %YAML and %TAG say nothing that is needed: a tag that is not known is an error anyway.
+        if is_directed {
+            p.take(|b| !is_break(b));
+            continue;
+        }
         if is_marked {
-            let is_end = p.peek() == Some(b'.');
             p.at += 3;
-            if is_end {
-                p.gap(false)?;
-                if p.peek().is_some() && !p.is_fresh() {
-                    return Err(p.fail(p.at, "expected the end of the line after `...`"));
-                }
-                continue;
+        }
+        if is_end {
+            p.gap(false)?;
+            if p.peek().is_some() && !p.is_fresh() {
+                return Err(p.misplaced());
             }
+            continue;
         }
         p.anchors.clear();
         docs.push(p.node(None, 0, !is_marked)?);
@@ -120,7 +124,6 @@ impl<'a> Parser<'a> {
         } else {
             match self.peek() {
                 Some(b':') => "a key must be plain or quoted text on one line",
-                Some(b'#') => "expected a space before the comment",
                 _ => "expected the end of the line",
             }
         };
@@ -181,9 +184,8 @@ impl<'a> Parser<'a> {
     /// Skips space, comments and line ends, to what comes next. Tabs may stand before it in a flow collection only.
     fn gap(&mut self, flow: bool) -> Result<()> {
         loop {
-            let from = self.at;
             self.take(is_blank);
-            if self.peek() == Some(b'#') && (self.at > from || self.at == self.line) {
+            if self.peek() == Some(b'#') {
                 self.take(|b| !is_break(b));
             }
             let end = self.at;
@@ -205,15 +207,19 @@ impl<'a> Parser<'a> {
         if !props.is_set() {
             (props.at, props.line) = (at, self.line);
         }
+        let is_tag = self.peek() == Some(b'!');
         let old = match self.peek() {
             Some(b'!') => &mut props.tag,
             Some(b'&') => &mut props.anchor,
             _ => return Ok(false),
         };
         self.at += 1;
-        let rest = self.take(is_word);
+        let rest = self.take(if is_tag { is_word } else { is_name });
+        if rest.starts_with('<') {
+            self.take(|b| b != b'>' && !is_break(b));
+            self.at += usize::from(self.peek() == Some(b'>'));
+        }
         let whole = self.text.get(at..self.at).unwrap_or("");
-        let is_tag = whole.starts_with('!');
         if old.replace(if is_tag { whole } else { rest }).is_some() || !is_tag && rest.is_empty() {
             return Err(self.fail(at, "expected one `!tag` and one `&anchor` with a name at most"));
         }
@@ -227,7 +233,7 @@ impl<'a> Parser<'a> {
     fn alias(&mut self, depth: usize) -> Result<Value> {
         let at = self.at;
         self.at += 1;
-        let name = self.take(is_word);
+        let name = self.take(is_name);
         let Some(value) = self.anchors.get(name).cloned() else {
             return Err(self.fail(at, "expected the name of an `&anchor` above"));
         };
@@ -246,7 +252,7 @@ impl<'a> Parser<'a> {
         Ok(self.anchored(props, value))
     }
 
-    /// A scalar with what stood before it.
+    /// A scalar with what stood before it; a key's text stays as it is written.
     fn finish(&mut self, props: &Props, scalar: &Scalar) -> Result<Value> {
         let value = match props.tag {
             None if scalar.plain => resolve::plain(&scalar.text),
@@ -275,39 +281,36 @@ impl<'a> Parser<'a> {
         )
     }
 
-    /// A key must stand alone; `*alias` or `&anchor` before it would be lost.
-    fn key(&self, props: &Props, key: Scalar) -> Result<Scalar> {
-        match props.anchor.is_some() || props.tag.is_some_and(|t| !matches!(short_tag(t), "str" | "")) {
-            true => Err(self.fail(props.at, "an anchor or a tag other than !!str at a key is not supported")),
-            false => Ok(key),
-        }
-    }
-
-    /// Puts an entry into a map.
-    fn put(&self, map: &mut Map, key: Scalar, value: Value) -> Result<()> {
-        if map.contains_key(&key.text) {
+    /// Puts an entry into a map, or what `<<` is to merge into it aside.
+    fn put(&self, map: &mut Map, merged: &mut Value, key: Scalar, value: Value) -> Result<()> {
+        let is_merge = key.plain && key.text == "<<";
+        if map.contains_key(&key.text) || is_merge && !matches!(merged, Value::Nil) {
             let mut text = String::from("`");
             text.push_str(&key.text);
             text.push_str("` is already in this map");
             return Err(self.fail(key.at, &text));
         }
-        if key.plain && key.text == "<<" && !matches!(value, Value::Map(_) | Value::List(_)) {
-            return Err(self.fail(key.at, "expected `<<: *anchor` of a map, or a list of such"));
+        match value {
+            Value::Map(_) | Value::List(_) if is_merge => *merged = value,
+            _ if is_merge => return Err(self.fail(key.at, "expected `<<: *anchor` of a map, or a list of such")),
+            _ => drop(map.insert(key.text, value)),
         }
-        map.insert(key.text, value);
         Ok(())
     }
 }
 
 /// Takes the entries that `<<` merges into a map: its own come first, then those of the first one merged.
-fn merge(map: &mut Map) {
-    let Some(Value::Map(_) | Value::List(_)) = map.get("<<") else { return };
-    let Some(from) = map.remove("<<") else { return };
-    for one in from.as_list().unwrap_or(std::slice::from_ref(&from)) {
-        for (key, value) in one.as_map().into_iter().flatten() {
-            if !map.contains_key(key) {
-                map.insert(key.clone(), value.clone());
-            }
+#[inline(never)]
+fn merge(map: &mut Map, merged: &Value) {
+    for one in merged.as_list().unwrap_or(&[]) {
+        if let Value::Map(_) = one {
+            merge(map, one);
+        }
+    }
+    let Some(from) = merged.as_map() else { return };
+    for (key, value) in from {
+        if !map.contains_key(key) {
+            map.insert(key.clone(), value.clone());
         }
     }
 }
@@ -348,7 +351,12 @@ fn is_flow(b: u8) -> bool {
     matches!(b, b',' | b'[' | b']' | b'{' | b'}')
 }
 
-/// What the names of anchors and tags are made of.
+/// What the names of anchors are made of, as in libyaml.
+fn is_name(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
+}
+
+/// What tags are made of.
 fn is_word(b: u8) -> bool {
     !is_blank(b) && !is_break(b) && !is_flow(b)
 }

@@ -1,56 +1,30 @@
-//! A folder as a source: every regular file below it is a key, its content the value. It decides when
-//! the folder is looked at again (`walk` decides which files count); it never writes there, and what a change means is
-//! decided elsewhere.
+//! A folder as a source: every regular file below it is a key, its content the value. `walk`
+//! decides which files count, `notice` when the folder is looked at again; nothing is ever written there, and what a
+//! change means is decided elsewhere.
 //!
 //! A key is the file's path below the folder with a leading `/`. One newline at a value's end (`\n` or `\r\n`) is not
 //! part of it: people write keys with echo. Names that begin with a dot are passed over, so a Kubernetes volume works
 //! as it is mounted: its visible names are symlinks through `..data`. Symlinks to files and folders are followed.
 //! File systems that other machines change (NFS) send no events; there only what happens here is seen.
 
-mod walk;
+pub(super) mod walk;
 
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Instant;
 
-use crate::backoff::{Backoff, Random};
-use crate::error::os_text;
-use crate::plan::Millis;
-use crate::source::News;
-use crate::store::Snapshot;
-use crate::sys::host;
-use crate::sys::inotify::{Inotify, Woken, wait};
+use crate::source::{News, notice};
+use crate::sys::inotify::Inotify;
 
 use walk::Walk;
 pub use walk::load;
 
-/// Files written together arrive together: a change is taken up after this much quiet ...
-const QUIET: Millis = 5;
-/// ... or at the latest after this long.
-const LATEST: Millis = 50;
-/// How many looks in a row may be thrown away because something changed meanwhile.
-const DISTURBED: usize = 5;
-/// How many times in a row a missing folder's parents may turn up.
-const ROUNDS: usize = 32;
-/// The least rest between two looks that fail, in milliseconds: a busy parent of a missing folder wakes us often.
-const REST: Millis = 50;
-/// How often to look where there is no inotify, in milliseconds, give or take a quarter.
-const POLL: Millis = 1000;
-
 /// Watches the folder for ever.
 pub fn watch(root: &Path, prefix: &str, say: &dyn Fn(News)) {
-    watch_until(root, prefix, None, say);
+    watch_with(root, prefix, None, say, Inotify::new);
 }
 
-/// Watches the folder until `stop` becomes readable. The keys are told when they differ from the last ones told;
-/// trouble is told each time, with the wait before the next look.
-pub fn watch_until(root: &Path, prefix: &str, stop: Option<BorrowedFd<'_>>, say: &dyn Fn(News)) {
-    watch_with(root, prefix, stop, say, Inotify::new);
-}
-
+/// Watches the folder until `stop` becomes readable.
 fn watch_with(
     root: &Path,
     prefix: &str,
@@ -58,130 +32,10 @@ fn watch_with(
     say: &dyn Fn(News),
     open: fn() -> io::Result<Inotify>,
 ) {
-    let mut random = Random::new(host::random());
-    let mut backoff = Backoff::default();
-    let mut last: Option<Arc<Snapshot>> = None;
-    let mut is_blind = false;
-    let mut disturbed = 0;
-    loop {
-        let begin = Instant::now();
-        // Everything is armed anew for each look, and each folder before it is read: what changes after that is seen.
-        let (eyes, mut blinded) = match open() {
-            Ok(eyes) => (Some(eyes), None),
-            Err(e) => (None, Some(e)),
-        };
-        let mut walk = Walk::new(prefix, eyes.as_ref());
-        walk.watch_way(root);
-        let found = walk.run(root);
-        let is_missing = walk.is_missing;
-        // What changed while we looked may be half old and half new. Somebody who never rests is not waited for.
-        if let Some(eyes) = &eyes
-            && disturbed < DISTURBED
-            && wait(stop, Some(eyes.as_fd()), Some(0)) == Woken::Ready
-        {
-            disturbed = disturbed.saturating_add(1);
-            if gather(eyes, stop) {
-                return;
-            }
-            continue;
-        }
-        disturbed = 0;
-        blinded = blinded.or(walk.blinded.take());
-        let mut is_trouble = backoff.is_failing();
-        if let Some(e) = &blinded
-            && !is_blind
-        {
-            let mut text = String::from("cannot watch ");
-            text.push_str(&root.to_string_lossy());
-            text.push_str(": ");
-            text.push_str(&os_text(e));
-            text.push_str("; looking every second instead (see the limits in /proc/sys/fs/inotify)");
-            say(News::Trouble(text, POLL));
-            is_trouble = true;
-        }
-        is_blind = blinded.is_some();
-        let mut pause = is_blind.then(|| POLL - POLL / 4 + random.below(POLL / 2));
-        match found {
-            Ok(snapshot) => {
-                backoff.succeeded();
-                if last.as_ref().is_none_or(|l| !l.same(&snapshot)) {
-                    let snapshot = Arc::new(snapshot);
-                    last = Some(snapshot.clone());
-                    say(News::Data(snapshot));
-                } else if is_trouble {
-                    say(News::Recovered);
-                }
-            }
-            Err(e) => {
-                let retry = backoff.failed(&mut random);
-                let is_back = is_missing && eyes.as_ref().is_some_and(|eyes| watch_above(eyes, root));
-                pause = Some(if is_back { 0 } else { pause.map_or(retry, |p| p.min(retry)) });
-                say(News::Trouble(e.into_text(), retry));
-            }
-        }
-        // A large folder that changes all the time may cost half of one processor, not all of it.
-        let took = Millis::try_from(begin.elapsed().as_millis()).unwrap_or(POLL).min(POLL);
-        let rest = if backoff.is_failing() { took.max(REST) } else { took };
-        let woken = match wait(stop, None, Some(rest)) {
-            Woken::Stop => Woken::Stop,
-            _ => wait(stop, eyes.as_ref().map(AsFd::as_fd), pause),
-        };
-        match (woken, &eyes) {
-            (Woken::Stop, _) => return,
-            (Woken::Ready, Some(eyes)) => {
-                if gather(eyes, stop) {
-                    return;
-                }
-            }
-            (Woken::Ready | Woken::Timeout, _) => {}
-        }
-    }
-}
-
-/// Lets changes come to rest. True when it is time to stop.
-fn gather(eyes: &Inotify, stop: Option<BorrowedFd<'_>>) -> bool {
-    let begin = Instant::now();
-    let mut unfinished = 0;
-    loop {
-        unfinished = eyes.drain(unfinished);
-        let past = Millis::try_from(begin.elapsed().as_millis()).unwrap_or(LATEST);
-        let left = LATEST.saturating_sub(past);
-        let quiet = if unfinished > 0 { left } else { left.min(QUIET) };
-        match wait(stop, Some(eyes.as_fd()), Some(quiet)) {
-            Woken::Stop => return true,
-            Woken::Ready if left > 0 => {}
-            Woken::Ready | Woken::Timeout => return false,
-        }
-    }
-}
-
-/// Watches the nearest folder above a missing one, to see it appear. True when it is there already.
-fn watch_above(eyes: &Inotify, root: &Path) -> bool {
-    // Each round is for a folder that appeared while we looked; after some rounds the next retry must do.
-    for _ in 0..ROUNDS {
-        let mut at = root;
-        if eyes.watch(at).is_ok() {
-            return true;
-        }
-        let below = loop {
-            let below = at;
-            at = match below.parent() {
-                Some(up) if up.as_os_str().is_empty() => Path::new("."),
-                Some(up) => up,
-                None => return false,
-            };
-            if eyes.watch(at).is_ok() {
-                break below;
-            }
-            if at == Path::new(".") {
-                return false;
-            }
-        };
-        if fs::symlink_metadata(below).is_err() {
-            return false;
-        }
-    }
-    false
+    notice::watch(root, stop, say, open, &|look| {
+        look.watch_way(root);
+        Walk::new(prefix, look).run(root)
+    });
 }
 
 #[cfg(test)]

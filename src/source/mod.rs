@@ -3,7 +3,9 @@
 
 pub mod consul;
 pub mod dir;
+pub mod file;
 pub mod http;
+mod notice;
 
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};

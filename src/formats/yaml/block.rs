@@ -24,7 +24,7 @@ impl Parser<'_> {
             let least = if is_list && !compact { parent.unwrap_or(0) } else { min };
             if self.peek().is_none() || self.is_marker() || self.line != line && self.column() < least {
                 let empty = Scalar { at: self.at, text: String::new(), plain: true };
-                return self.finish(&outer, &empty);
+                return self.finish(if props.is_set() { &props } else { &outer }, &empty);
             }
             if !self.property(&mut props)? {
                 break;
@@ -55,11 +55,12 @@ impl Parser<'_> {
                 let found = self.scalar(min, false)?;
                 if begin == self.line && self.ends_key(false) {
                     if !may_begin {
-                        let message = "a map cannot begin here: expected it on a line of its own; text with `: ` needs quotes";
+                        let message =
+                            "a map cannot begin here: expected it on a line of its own; text with `: ` needs quotes";
                         return Err(self.fail(found.at, message));
                     }
-                    let key = self.key(&props, found)?;
-                    let value = self.map(column, Some(key), depth)?;
+                    self.finish(&props, &found)?;
+                    let value = self.map(column, Some(found), depth)?;
                     return self.collected(&outer, value);
                 }
                 scalar = Some(found);
@@ -91,12 +92,16 @@ impl Parser<'_> {
     /// A map whose first key may have been read.
     fn map(&mut self, column: usize, first: Option<Scalar>, depth: usize) -> Result<Value> {
         let mut map = Map::new();
+        let mut merged = Value::Nil;
         let mut first = first;
         loop {
             let is_asked = first.is_none() && self.peek() == Some(b'?') && self.ends(1);
             if is_asked {
                 self.at += 1;
                 self.gap(false)?;
+                if matches!(self.peek(), Some(b'[' | b'{')) || self.peek() == Some(b'-') && self.ends(1) {
+                    return Err(self.fail(self.at, "a key that is a list or a map is not supported"));
+                }
             }
             let key = match first.take() {
                 Some(key) => key,
@@ -106,11 +111,17 @@ impl Parser<'_> {
                         self.take(is_blank);
                     }
                     let begin = self.line;
-                    let key = self.scalar(column.saturating_add(1), false)?;
-                    if !is_asked && begin != self.line || is_asked == self.ends_key(false) {
+                    let is_block = is_asked && matches!(self.peek(), Some(b'|' | b'>'));
+                    let key = match is_block {
+                        true => self.block_scalar(Some(column))?,
+                        false => self.scalar(column.saturating_add(1), false)?,
+                    };
+                    let is_key = is_block || (is_asked || begin == self.line) && is_asked != self.ends_key(false);
+                    if !is_key {
                         return Err(self.fail(key.at, "expected a key, plain or quoted text on one line, and `:`"));
                     }
-                    self.key(&props, key)?
+                    self.finish(&props, &key)?;
+                    key
                 }
             };
             let value = if !is_asked || self.goes_on(column)? && self.peek() == Some(b':') && self.ends(1) {
@@ -120,9 +131,9 @@ impl Parser<'_> {
             } else {
                 Value::Nil
             };
-            self.put(&mut map, key, value)?;
+            self.put(&mut map, &mut merged, key, value)?;
             if !self.goes_on(column)? {
-                merge(&mut map);
+                merge(&mut map, &merged);
                 return Ok(Value::map(map));
             }
         }

@@ -16,13 +16,14 @@ impl Parser<'_> {
         let depth = depth.saturating_add(1);
         let mut items = Vec::new();
         let mut map = Map::new();
+        let mut merged = Value::Nil;
         self.at += 1;
         loop {
             self.gap(true)?;
             match self.peek() {
                 Some(b) if b == close => {
                     self.at += 1;
-                    merge(&mut map);
+                    merge(&mut map, &merged);
                     return Ok(if is_map { Value::map(map) } else { Value::list(items) });
                 }
                 Some(b',') => return Err(self.fail(self.at, "expected a value before `,`")),
@@ -33,14 +34,16 @@ impl Parser<'_> {
                 self.at += 1;
                 self.gap(true)?;
             }
-            let at = self.at;
+            let (at, line) = (self.at, self.line);
             let (value, key) = self.flow_node(depth)?;
             self.gap(true)?;
             // A key in quotes needs no space after its `:`.
-            let is_pair = self.peek() == Some(b':') && (self.ends_key(true) || key.as_ref().is_none_or(|k| !k.plain));
+            let near = is_map || is_asked || line == self.line;
+            let is_pair =
+                near && self.peek() == Some(b':') && (self.ends_key(true) || key.as_ref().is_none_or(|k| !k.plain));
             if is_map || is_pair || is_asked {
                 let Some(key) = key else {
-                    return Err(self.fail(at, "a key must be plain or quoted text, without an anchor or a tag but !!str"));
+                    return Err(self.fail(at, "a key that is a list, a map or an alias is not supported"));
                 };
                 let mut value = Value::Nil;
                 if is_pair {
@@ -48,13 +51,10 @@ impl Parser<'_> {
                     self.gap(true)?;
                     value = self.flow_node(depth)?.0;
                 }
-                if is_map {
-                    self.put(&mut map, key, value)?;
-                } else {
-                    let mut one = Map::new();
-                    self.put(&mut one, key, value)?;
-                    merge(&mut one);
-                    items.push(Value::map(one));
+                self.put(&mut map, &mut merged, key, value)?;
+                if !is_map {
+                    merge(&mut map, &std::mem::replace(&mut merged, Value::Nil));
+                    items.push(Value::map(std::mem::take(&mut map)));
                 }
             } else {
                 items.push(value);
@@ -85,8 +85,7 @@ impl Parser<'_> {
                     true => Scalar { at: self.at, text: String::new(), plain: true },
                     false => self.scalar(0, true)?,
                 };
-                let value = self.finish(&props, &scalar)?;
-                return Ok((value, self.key(&props, scalar).ok()));
+                return Ok((self.finish(&props, &scalar)?, Some(scalar)));
             }
         };
         Ok((self.collected(&props, value)?, None))

@@ -205,14 +205,17 @@ impl<'a> Parser<'a> {
         let folded = self.peek() == Some(b'>');
         self.at += 1;
         let header = self.take(|b| matches!(b, b'+' | b'-' | b'1'..=b'9'));
-        let digit = header.trim_matches(['+', '-']);
-        let chomp = header.trim_start_matches(|c: char| c.is_ascii_digit()).trim_end_matches(|c: char| c.is_ascii_digit());
-        if digit.len() > 1 || chomp.len() > 1 {
-            return Err(self.fail(at, "expected at most one digit and one of `+` and `-` after `|` or `>`"));
+        let (mut digit, mut chomp) = (0, 0);
+        for b in header.bytes() {
+            match b {
+                b'1'..=b'9' if digit == 0 => digit = usize::from(b - b'0'),
+                b'+' | b'-' if chomp == 0 => chomp = b,
+                _ => return Err(self.fail(at, "expected at most one digit and one of `+` and `-` after `|` or `>`")),
+            }
         }
         let min = parent.map_or(0, |n| n.saturating_add(1));
         // How far the text is indented: said, or found by its first line.
-        let mut indent = digit.parse().ok().map(|d: usize| parent.unwrap_or(0).saturating_add(d));
+        let mut indent = (digit > 0).then(|| parent.unwrap_or(0).saturating_add(digit));
         let from = self.at;
         self.take(is_blank);
         if self.peek() == Some(b'#') && self.at > from {
@@ -248,11 +251,14 @@ impl<'a> Parser<'a> {
             breaks = usize::from(self.newline());
         }
         match chomp {
-            "+" => push_breaks(&mut text, breaks),
-            "" if !text.is_empty() => push_breaks(&mut text, breaks.min(1)),
+            b'+' => push_breaks(&mut text, breaks),
+            0 if !text.is_empty() => push_breaks(&mut text, breaks.min(1)),
             _ => {}
         }
-        self.at = self.line;
+        // The line that ends it is still to be read.
+        if self.peek().is_some() {
+            self.at = self.line;
+        }
         Ok(Scalar { at, text, plain: false })
     }
 }

@@ -1,5 +1,7 @@
 use super::*;
+use crate::store::Snapshot;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};

@@ -8,86 +8,67 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::source::notice::{Look, is_gone};
 use crate::store::{Entry, Snapshot};
-use crate::sys::inotify::Inotify;
+use crate::template::funcs::path;
 
 /// Deepest folder below the root.
 const DEPTH: usize = 32;
 /// Most folders, so that symlinks that cross cannot keep us busy for ever.
 const FOLDERS: usize = 100_000;
 /// Most keys.
-const KEYS: usize = 1_000_000;
+pub const KEYS: usize = 1_000_000;
 /// Most bytes of one value.
-const VALUE: usize = 16 << 20;
+pub const VALUE: usize = 16 << 20;
 /// Most bytes of all keys and values.
-const TOTAL: usize = 64 << 20;
+pub const TOTAL: usize = 64 << 20;
 
 /// Reads the folder once: the keys that start with `prefix`.
 ///
 /// # Errors
 /// The folder or a file in it cannot be read, or a limit is passed. A file that vanishes meanwhile is no error.
 pub fn load(root: &Path, prefix: &str) -> Result<Snapshot> {
-    Walk::new(prefix, None).run(root)
+    Walk::new(prefix, &mut Look::default()).run(root)
 }
 
 /// One look at the folder.
-pub struct Walk<'a> {
+pub struct Walk<'a, 'b> {
     prefix: &'a str,
-    eyes: Option<&'a Inotify>,
-    /// Why not everything is watched.
-    pub blinded: Option<io::Error>,
+    /// Only files with such names, and what they hold to the last byte.
+    names: Option<&'a [path::Part]>,
+    look: &'a mut Look<'b>,
     entries: Vec<Entry>,
     total: usize,
     folders: usize,
     /// Device and inode of the folders we are in, against symlinks that lead back up.
     trail: Vec<(u64, u64)>,
-    /// There is no root.
-    pub is_missing: bool,
 }
 
-impl<'a> Walk<'a> {
-    /// Before the look.
-    pub fn new(prefix: &'a str, eyes: Option<&'a Inotify>) -> Walk<'a> {
-        Walk {
-            prefix,
-            eyes,
-            blinded: None,
-            entries: Vec::new(),
-            total: 0,
-            folders: 0,
-            trail: Vec::new(),
-            is_missing: false,
-        }
+impl<'a, 'b> Walk<'a, 'b> {
+    /// Before a look at keys.
+    pub fn new(prefix: &'a str, look: &'a mut Look<'b>) -> Walk<'a, 'b> {
+        Walk { prefix, names: None, look, entries: Vec::new(), total: 0, folders: 0, trail: Vec::new() }
+    }
+
+    /// Before a look at files whose names match.
+    pub fn files(names: &'a [path::Part], look: &'a mut Look<'b>) -> Walk<'a, 'b> {
+        Walk { names: Some(names), ..Walk::new("/", look) }
     }
 
     /// Looks.
     pub fn run(&mut self, root: &Path) -> Result<Snapshot> {
         if let Err(e) = fs::metadata(root) {
-            self.is_missing = e.kind() == ErrorKind::NotFound;
-            return Err(cannot_read(root, &e));
+            return Err(self.no_root(root, &e));
         }
         self.folder(root, "/")?;
         Ok(Snapshot::new(std::mem::take(&mut self.entries)))
     }
 
-    /// Notes why a watch failed, unless what was to be watched is gone or will fail to be read anyway.
-    fn note(&mut self, armed: io::Result<()>) {
-        if let Err(e) = armed
-            && !is_gone(&e)
-            && e.kind() != ErrorKind::PermissionDenied
-        {
-            self.blinded = Some(e);
+    fn no_root(&mut self, root: &Path, e: &io::Error) -> Error {
+        if e.kind() == ErrorKind::NotFound {
+            self.look.missing = Some(root.to_path_buf());
         }
-    }
-
-    /// Watches the way to the root: a folder or symlink in it may be replaced.
-    pub fn watch_way(&mut self, root: &Path) {
-        let Some(eyes) = self.eyes else { return };
-        // As it is written, and as it is without symlinks.
-        let real = fs::canonicalize(root).unwrap_or_default();
-        for at in root.ancestors().chain(real.ancestors()).filter(|at| !at.as_os_str().is_empty()) {
-            self.note(eyes.watch_self(at));
-        }
+        cannot_read(root, e)
     }
 
     /// The keys in one folder; `key` ends in `/`.
@@ -97,9 +78,7 @@ impl<'a> Walk<'a> {
             let what = if self.folders > FOLDERS { "more than 100000 folders" } else { "more than 32 levels" };
             return Err(limit(path, what));
         }
-        if let Some(eyes) = self.eyes {
-            self.note(eyes.watch(path));
-        }
+        self.look.watch(path);
         let list = match fs::metadata(path).and_then(|m| Ok((m, fs::read_dir(path)?))) {
             Ok((meta, list)) => {
                 let id = (meta.dev(), meta.ino());
@@ -110,10 +89,8 @@ impl<'a> Walk<'a> {
                 list
             }
             Err(e) if is_gone(&e) && !self.trail.is_empty() => return Ok(()),
-            Err(e) => {
-                self.is_missing = e.kind() == ErrorKind::NotFound;
-                return Err(cannot_read(path, &e));
-            }
+            Err(e) if self.trail.is_empty() => return Err(self.no_root(path, &e)),
+            Err(e) => return Err(cannot_read(path, &e)),
         };
         for entry in list {
             let entry = entry.map_err(|e| cannot_read(path, &e))?;
@@ -137,12 +114,13 @@ impl<'a> Walk<'a> {
                 if key.starts_with(self.prefix) || self.prefix.starts_with(&key) {
                     self.folder(&path, &key)?;
                 }
-            } else if meta.is_file() && key.starts_with(self.prefix) {
+            } else if meta.is_file()
+                && key.starts_with(self.prefix)
+                && self.names.is_none_or(|names| path::matches(names, name))
+            {
                 // What a symlink leads to lies where nothing else is watched.
-                if let Some(eyes) = self.eyes
-                    && entry.file_type().is_ok_and(|t| t.is_symlink())
-                {
-                    self.note(eyes.watch(&path));
+                if entry.file_type().is_ok_and(|t| t.is_symlink()) {
+                    self.look.watch(&path);
                 }
                 self.file(&path, &key)?;
             }
@@ -152,14 +130,12 @@ impl<'a> Walk<'a> {
     }
 
     fn file(&mut self, path: &Path, key: &str) -> Result<()> {
-        let mut data = Vec::new();
-        let most = u64::try_from(VALUE).unwrap_or(u64::MAX).saturating_add(3);
-        match fs::File::open(path).and_then(|f| f.take(most).read_to_end(&mut data)) {
-            Ok(_) => {}
+        let mut data = match read(path) {
+            Ok(data) => data,
             Err(e) if is_gone(&e) => return Ok(()),
             Err(e) => return Err(cannot_read(path, &e)),
-        }
-        if data.last() == Some(&b'\n') {
+        };
+        if self.names.is_none() && data.last() == Some(&b'\n') {
             data.pop();
             if data.last() == Some(&b'\r') {
                 data.pop();
@@ -180,18 +156,23 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// It was there a moment ago.
-fn is_gone(e: &io::Error) -> bool {
-    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::StaleNetworkFileHandle)
+/// What a file holds: of one that is too large, a little too much.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    let most = u64::try_from(VALUE).unwrap_or(u64::MAX).saturating_add(3);
+    fs::File::open(path)?.take(most).read_to_end(&mut data)?;
+    Ok(data)
 }
 
-fn cannot_read(path: &Path, e: &io::Error) -> Error {
+/// "cannot read PATH: CAUSE"
+pub fn cannot_read(path: &Path, e: &io::Error) -> Error {
     let mut what = String::from("read ");
     what.push_str(&path.to_string_lossy());
     Error::io(&what, e)
 }
 
-fn limit(path: &Path, what: &str) -> Error {
+/// "cannot read PATH: more than ..."
+pub fn limit(path: &Path, what: &str) -> Error {
     let mut text = String::from("cannot read ");
     text.push_str(&path.to_string_lossy());
     text.push_str(": ");
