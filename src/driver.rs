@@ -2,18 +2,21 @@
 //! blocks but in poll, until the earliest deadline or for ever; it decides nothing.
 
 use std::collections::VecDeque;
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::dest::{self, Saved, Staged};
+use crate::diff;
 use crate::error::{Error, Result};
 use crate::log::Logger;
 use crate::plan::{self, Level, Millis, Plan};
-use crate::source::{self, News, Post, Render};
+use crate::source::{self, News, Post, Render, Stop};
 use crate::state::{Action, Caught, Committed, Event, Job, Outcome, Rendered, State, Voice};
 use crate::store::{Reads, Snapshot, View};
 use crate::sys::pipe::Pipe;
-use crate::sys::process::{self, Ended, Reaped, Start};
+use crate::sys::process::{self, Ended as ProcessEnded, Reaped, Start};
 use crate::sys::{host, signal, terminal, thread};
 use crate::template::{Context, Template};
 
@@ -22,13 +25,16 @@ const MAX_RENDER: usize = 64 << 20;
 /// The deepest template that may be needs 256 KiB.
 const RENDER_STACK: usize = 1 << 20;
 
+/// Reads the configuration anew.
+pub type Again<'a> = &'a dyn Fn() -> Result<Plan>;
+
 /// What the loop works with.
-struct Driver {
+struct Driver<'a> {
     plan: Arc<Plan>,
     state: State,
     logger: Logger,
     /// Compiled templates, in the plan's order.
-    templates: Arc<Vec<Template>>,
+    templates: Arc<Vec<Result<Template>>>,
     post: Arc<Post>,
     /// What is rendered and not yet put in place, in the plan's order.
     staged: Vec<Option<Staged>>,
@@ -43,6 +49,9 @@ struct Driver {
     /// We were started in the foreground of a terminal, so the app belongs there.
     is_foreground: bool,
     events: VecDeque<Event>,
+    again: Again<'a>,
+    /// The plan that takes over.
+    next: Option<Box<Plan>>,
 }
 
 /// Compiles every template, as far as a plan can be proved good without touching anything.
@@ -56,21 +65,50 @@ pub fn check(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Runs the plan to its end and gives the exit code.
+/// Runs the plan, and what `again` reads after it, to the end and gives the exit code.
 ///
 /// # Errors
 /// A template does not compile, or the system has no descriptors or threads left: before anything was started.
-pub fn run(plan: Plan) -> Result<i32> {
-    let mut templates = Vec::new();
-    for t in &plan.templates {
-        templates.push(Template::compile(&t.name, &t.text, t.dialect)?);
-        dest::clean_leftovers(&t.dest);
-    }
-    let plan = Arc::new(plan);
+pub fn run(plan: Plan, again: Again) -> Result<i32> {
     let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
     let is_foreground = terminal::is_ours();
     signal::install(pipe.writer());
     process::become_subreaper();
+    let (mut plan, mut unfinished) = (plan, Vec::new());
+    loop {
+        let stop = Stop::new()?;
+        let ended = generation(plan, &unfinished, again, &pipe, &stop, is_foreground);
+        stop.now();
+        match ended? {
+            Ended::Code(code) => return Ok(code),
+            Ended::Next(next, left) => (plan, unfinished) = (*next, left),
+        }
+    }
+}
+
+/// How a plan's time is over.
+enum Ended {
+    /// All is over.
+    Code(i32),
+    /// A newer plan goes on, with the reloads that are left to do.
+    Next(Box<Plan>, Vec<PathBuf>),
+}
+
+fn generation(
+    plan: Plan,
+    unfinished: &[PathBuf],
+    again: Again,
+    pipe: &Pipe,
+    stop: &Arc<Stop>,
+    is_foreground: bool,
+) -> Result<Ended> {
+    let mut templates = Vec::new();
+    for t in &plan.templates {
+        let compiled = Template::compile(&t.name, &t.text, t.dialect);
+        templates.push(if plan.is_lenient { compiled } else { Ok(compiled?) });
+        dest::clean_leftovers(&t.dest);
+    }
+    let plan = Arc::new(plan);
     let post = Post::new(pipe.writer());
     let mut driver = Driver {
         state: State::new(plan.clone(), host::random()),
@@ -85,8 +123,11 @@ pub fn run(plan: Plan) -> Result<i32> {
         is_foreground,
         events: VecDeque::from([Event::Start]),
         plan: plan.clone(),
+        again,
+        next: None,
     };
-    source::start(&plan, &post)?;
+    driver.state.resume(unfinished);
+    source::start(&plan, &post, stop)?;
     let begin = Instant::now();
     let now = || u64::try_from(begin.elapsed().as_millis()).unwrap_or(Millis::MAX);
     loop {
@@ -94,14 +135,20 @@ pub fn run(plan: Plan) -> Result<i32> {
         driver.take_signals();
         driver.take_news();
         if let Some(code) = driver.turn(&now) {
-            return Ok(code);
+            return Ok(Ended::Code(code));
+        }
+        // A running command belongs to the old plan: it ends first.
+        if driver.commands.is_empty()
+            && let Some(next) = driver.next.take()
+        {
+            return Ok(Ended::Next(next, driver.state.unfinished()));
         }
         let deadline = driver.state.deadline();
         pipe.wait(deadline.map(|d| d.saturating_sub(now())));
     }
 }
 
-impl Driver {
+impl Driver<'_> {
     fn take_signals(&mut self) {
         for n in signal::take() {
             if n == libc::SIGCHLD {
@@ -112,16 +159,17 @@ impl Driver {
         }
     }
 
-    fn reap(&mut self) {
+    /// Takes in what became of children; true when there is none left.
+    fn reap(&mut self) -> bool {
         loop {
             match process::reap() {
-                Reaped::Nothing => return,
+                Reaped::Nothing => return false,
                 Reaped::Childless => {
                     self.events.push_back(Event::Childless);
-                    return;
+                    return true;
                 }
                 Reaped::Process(pid, ended) if self.app == Some(pid) => {
-                    if let Ended::Stopped(n) = ended {
+                    if let ProcessEnded::Stopped(n) = ended {
                         self.events.push_back(Event::AppStopped(n));
                     } else {
                         self.app = None;
@@ -129,7 +177,7 @@ impl Driver {
                         self.events.push_back(Event::AppEnded(ended));
                     }
                 }
-                Reaped::Process(_, Ended::Stopped(_)) => {}
+                Reaped::Process(_, ProcessEnded::Stopped(_)) => {}
                 Reaped::Process(pid, ended) => {
                     if let Some(i) = self.commands.iter().position(|(p, _)| *p == pid) {
                         let (_, id) = self.commands.swap_remove(i);
@@ -183,7 +231,10 @@ impl Driver {
             Action::Render { group, templates } => self.render(group, &templates),
             Action::Discard(templates) => {
                 for t in templates {
-                    self.take_staged(t); // dropping it removes the file
+                    // Dropping it removes the file.
+                    if let (Some(staged), true) = (self.take_staged(t), self.plan.keep_stage) {
+                        staged.keep();
+                    }
                 }
             }
             Action::Commit { group, templates, keep } => {
@@ -210,6 +261,8 @@ impl Driver {
             }
             Action::ReloadSignal { signal, force } => self.reload_signal(signal, force),
             Action::SignalGroup(n) => self.signal_group(n),
+            // Mostly there is nobody left, and no need to look through /proc.
+            Action::SignalRest(_) if self.reap() => {}
             Action::SignalRest(n) => {
                 for (pid, _) in &self.commands {
                     process::kill(-pid, n);
@@ -217,8 +270,8 @@ impl Driver {
                 if !process::kill_rest(n) {
                     self.signal_group(n); // without /proc this much is known
                 }
-                self.reap(); // there may be nobody left to wait for
             }
+            Action::Reread => self.reread(),
             Action::Suspend => self.suspend(),
             Action::Exit(_) => {}
         }
@@ -227,6 +280,19 @@ impl Driver {
     fn signal_group(&self, n: i32) {
         if let Some(group) = self.group {
             process::kill(-group, n);
+        }
+    }
+
+    fn reread(&mut self) {
+        match (self.again)() {
+            Ok(plan) if plan.fingerprint == self.plan.fingerprint => {
+                self.logger.line(Level::Debug, Voice::Confd, "the configuration is as it was");
+            }
+            Ok(plan) => {
+                self.logger.line(Level::Info, Voice::Confd, "the configuration has changed");
+                self.next = Some(Box::new(plan));
+            }
+            Err(e) => self.logger.line(Level::Error, Voice::Confd, &e.text),
         }
     }
 
@@ -269,7 +335,18 @@ impl Driver {
     fn stage(&mut self, t: usize, content: &[u8]) -> Result<Outcome> {
         let Some(plan) = self.plan.templates.get(t) else { return Err(Error::fatal("no such template")) };
         match dest::compare(&plan.dest, content)? {
-            dest::Compared::Same => Ok(Outcome::Same),
+            dest::Compared::Same => {
+                self.keep_stage(plan, content)?;
+                Ok(Outcome::Same)
+            }
+            dest::Compared::Differs(reasons) if self.plan.noop => {
+                self.keep_stage(plan, content)?;
+                let old = std::fs::read(&plan.dest.path).unwrap_or_default();
+                let path = plan.dest.path.display().to_string();
+                let _ = std::io::stdout().write_all(diff::unified(&old, content, &path, &path).as_bytes());
+                let _ = std::io::stdout().flush();
+                Ok(Outcome::Shown(reasons))
+            }
             dest::Compared::Differs(reasons) => {
                 let staged = dest::stage(&plan.dest, content)?;
                 if let Some(slot) = self.staged.get_mut(t) {
@@ -278,6 +355,16 @@ impl Driver {
                 Ok(Outcome::Staged(reasons))
             }
         }
+    }
+
+    /// Content that is not put in place is left where its user can look at it, if he asked.
+    fn keep_stage(&self, plan: &plan::Template, content: &[u8]) -> Result<()> {
+        if self.plan.keep_stage
+            && let Some(path) = dest::stage(&plan.dest, content)?.keep()
+        {
+            self.logger.line(Level::Info, Voice::Confd, &format!("keeping the staged file {}", path.display()));
+        }
+        Ok(())
     }
 
     /// The keys as this template sees them.
@@ -421,10 +508,17 @@ impl Driver {
 
 /// Renders templates, each with the keys it sees; on whatever thread.
 #[inline(never)]
-fn render_all(templates: &[Template], views: &[(usize, Arc<Snapshot>)]) -> Vec<Render> {
+fn render_all(templates: &[Result<Template>], views: &[(usize, Arc<Snapshot>)]) -> Vec<Render> {
     let mut all = Vec::new();
     for (t, view) in views {
-        let Some(template) = templates.get(*t) else { continue };
+        let template = match templates.get(*t) {
+            Some(Ok(template)) => template,
+            Some(Err(e)) => {
+                all.push(Render { template: *t, reads: Reads::default(), content: Err(e.clone()) });
+                continue;
+            }
+            None => continue,
+        };
         let env = |name: &str| std::env::var(name).ok();
         let context = Context { store: View::new(view), env: &env, max_output: MAX_RENDER };
         let content = template.render(&context);

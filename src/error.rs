@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Kind {
     /// The command line is wrong: exit 64.
     Usage,
+    /// confd's command line is wrong: exit 2, as Go's programs do.
+    Flag,
     /// The configuration, a template or the data is wrong: exit 78 before the app runs, last good kept afterwards.
     Config,
     /// A template names a key that is not there (yet): wait for it.
@@ -89,6 +91,7 @@ impl Error {
     pub fn exit_code(&self) -> i32 {
         match self.kind {
             Kind::Usage => 64,
+            Kind::Flag => 2,
             Kind::Config => 78,
             Kind::MissingKey | Kind::Transient => 69,
             Kind::Fatal => 1,

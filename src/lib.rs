@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod base64;
 pub mod case;
 pub mod dest;
+pub mod diff;
 pub mod driver;
 pub mod error;
 pub mod formats;

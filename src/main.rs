@@ -1,6 +1,7 @@
 //! The program: read the command line through a front door, run the plan, give the exit code.
 #![no_main]
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -32,8 +33,8 @@ fn run(words: Vec<OsString>) -> Result<i32> {
     let args = words.collect::<Result<Vec<String>>>()?;
     let vars: Vec<(String, String)> =
         std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?))).collect();
-    let world = World { vars: &vars, read: &|path| std::fs::read(path), files: &|path| files(path) };
-    match front::read(&argv0, args, &world)? {
+    let look = || read(&argv0, &args, &vars);
+    match look()? {
         Invocation::Print(text) => {
             say(1, &text);
             Ok(0)
@@ -43,8 +44,33 @@ fn run(words: Vec<OsString>) -> Result<i32> {
             say(1, "the configuration is good\n");
             Ok(0)
         }
-        Invocation::Run(plan) => driver::run(*plan),
+        Invocation::Run(plan) => driver::run(*plan, &|| match look()? {
+            Invocation::Run(plan) => Ok(*plan),
+            _ => Err(Error::fatal("the command line has changed")), // it cannot
+        }),
     }
+}
+
+/// Goes through a front door. What it read of the file system is summed up in the plan's fingerprint.
+fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invocation> {
+    let sum = Cell::new(0xcbf2_9ce4_8422_2325u64);
+    let add = |bytes: &[u8]| {
+        // FNV-1a, with a mark between two texts.
+        let step = |h: u64, b: &u8| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+        sum.set(bytes.iter().chain(&[0xff]).fold(sum.get(), step));
+    };
+    let read = |path: &Path| {
+        let found = std::fs::read(path);
+        add(path.as_os_str().as_encoded_bytes());
+        add(found.as_deref().unwrap_or(b"\xff"));
+        found
+    };
+    let world = World { vars, read: &read, files: &files };
+    let mut invocation = front::read(argv0, args.to_vec(), &world)?;
+    if let Invocation::Run(plan) = &mut invocation {
+        plan.fingerprint = sum.get();
+    }
+    Ok(invocation)
 }
 
 fn say(fd: i32, text: &str) {

@@ -25,10 +25,47 @@ pub struct Plan {
     pub start_timeout: Option<Millis>,
     /// Render everything once, then end.
     pub once: bool,
+    /// Render and compare, show what would change, write nothing.
+    pub noop: bool,
+    /// Leave staged files that are not put in place where they are.
+    pub keep_stage: bool,
+    /// A template that does not compile concerns its own file alone; otherwise nothing starts.
+    pub is_lenient: bool,
+    /// Parts of the configuration that could not be read: said, and a failure with `once`; the rest runs.
+    pub broken: Vec<String>,
+    /// HUP means: read the configuration again. Otherwise it is the app's.
+    pub rereads: bool,
+    /// Read the configuration again this often.
+    pub refresh: Option<Millis>,
+    /// Says whether two readings of the configuration found the same.
+    pub fingerprint: u64,
     /// What is logged, and how.
     pub log: Log,
     /// What is worth saying at the start.
     pub notes: Vec<(Level, String)>,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            sources: Vec::new(),
+            watches: Vec::new(),
+            templates: Vec::new(),
+            app: None,
+            pace: Pace::default(),
+            start_timeout: None,
+            once: false,
+            noop: false,
+            keep_stage: false,
+            is_lenient: false,
+            broken: Vec::new(),
+            rereads: false,
+            refresh: None,
+            fingerprint: 0,
+            log: Log { format: LogFormat::Default, level: Level::Info, program: String::new() },
+            notes: Vec::new(),
+        }
+    }
 }
 
 /// One place keys come from.

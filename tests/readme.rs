@@ -151,7 +151,11 @@ fn every_variable_of_consul_and_confd() {
         for name in variables(README, prefix) {
             // CONFD_PATH is part of what confd-sidecar's users set: the page says that it is not read.
             let base = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
-            assert!(known.contains(base) || name == "CONFD_PATH", "the page names {name}, which nothing reads");
+            let of_confd = pilotfish::front::confd_flags().iter().any(|(flag, _)| {
+                name.strip_prefix("CONFD_") == Some(flag.replace('-', "_").to_ascii_uppercase().as_str())
+            });
+            let is_read = known.contains(base) || of_confd || name == "CONFD_PATH";
+            assert!(is_read, "the page names {name}, which nothing reads");
         }
     }
 }
@@ -230,12 +234,26 @@ fn error_codes() -> Vec<String> {
 }
 
 #[test]
+fn every_flag_of_confd_both_ways() {
+    let mut documented = BTreeSet::new();
+    for row in rows(&section("confd")).iter().filter(|r| r[0].starts_with("`-") && r.len() == 3) {
+        let keys = codes(&row[1]);
+        for (i, flag) in codes(&row[0]).iter().enumerate() {
+            documented.insert((flag[1..].to_string(), keys.get(i).cloned().unwrap_or_default()));
+        }
+    }
+    let known: BTreeSet<(String, String)> =
+        pilotfish::front::confd_flags().iter().map(|(f, k)| ((*f).to_string(), (*k).to_string())).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
 fn every_sub_command() {
     let text = fs::read_to_string(top("src/front/mod.rs")).unwrap();
     let line = text.lines().find(|l| l.contains("matches!(first.as_str()")).expect("the sub-commands in front/mod.rs");
     let words = literals(line);
     assert!(words.contains(&"check".to_string()), "{words:?}");
-    let ways = [section("Native"), section("confd-sidecar")].concat();
+    let ways = [section("Native"), section("confd"), section("confd-sidecar")].concat();
     for word in words {
         assert!(ways.contains(&format!("pilotfish {word}")), "the sub-command {word} is not on the page");
     }

@@ -75,15 +75,13 @@ fn shown(nodes: &str) -> String {
     format!("config: {}", rendered(nodes).replace('\n', "\\n"))
 }
 
-/// The README's environment, with Consul at `node`. The folder of the destination is not there: the variable that is
-/// pilotfish's own lets it be made.
+/// The README's environment, with Consul at `node`. The folder of the destination is not there: it is made.
 fn readme(cmd: Cmd, node: &str) -> Cmd {
     cmd.env("CONFD_CONFDIR", "/tmp/confd")
         .env("CONFD_BACKEND", "consul")
         .env("CONFD_NODE", node)
         .env("CONFD_CONFDFILE_1", CONFDFILE)
         .env("CONFD_TEMPLATE_1", TEMPLATE)
-        .env("PILOTFISH_MAKE_DIRS", "true")
 }
 
 /// From the first render to the end, as people see it: the app's output.

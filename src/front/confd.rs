@@ -1,208 +1,296 @@
-//! confd's template resources: the TOML files of conf.d and the templates they name, wherever their text comes from.
+//! confd's way in: its flags in Go's style, its CONFD_* variables, its confd.toml, its folder of template resources, and
+//! its modes. Flags win over variables, variables over confd.toml, confd.toml over defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::draft::Draft;
+use super::backend::Backend;
+use super::draft::{Draft, assemble};
 use super::table::Table;
-use super::{World, join, options};
-use crate::dest::Dest;
-use crate::error::{Error, Result};
-use crate::formats::toml;
-use crate::plan::{Command, Millis, Template};
-use crate::template::Dialect;
+use super::{Invocation, World, options, resource};
+use crate::error::{Error, Kind, Result};
+use crate::formats::toml::{self, Doc};
+use crate::plan::{Level, Log, LogFormat, Plan};
+use crate::value::Value;
 
-/// A check that takes longer is killed, in milliseconds. confd has no limit.
-const CHECK: Millis = 30_000;
-/// A reload command that takes longer is killed, in milliseconds.
-const RELOAD: Millis = 60_000;
-
-static KEYS: &[&str] = &[
-    "src",
-    "dest",
-    "keys",
-    "prefix",
-    "prefix_mode",
-    "uid",
-    "gid",
-    "owner",
-    "group",
-    "mode",
-    "check_cmd",
-    "reload_cmd",
-    "check_timeout",
-    "reload_timeout",
-    "make_dirs",
-    "rollback",
-];
-
-/// Reads one template resource. `make_dirs` is for resources that do not say; `template` gives the text of a template by its `src`.
-///
-/// # Errors
-/// `Kind::Config`, naming file, line and key.
-#[inline(never)]
-pub fn resource(
-    file: &str,
-    text: &str,
-    global_prefix: &str,
-    world: &World,
-    make_dirs: bool,
-    template: &dyn Fn(&str) -> Result<String>,
-) -> Result<Draft> {
-    let doc = toml::parse(file, text)?;
-    let root = Table::root(file, &doc);
-    let Some(t) = root.table("template")? else {
-        return Err(Error::config(format!("{file}: there is no [template] table in it")));
-    };
-    t.only(KEYS)?;
-    let src = t.required("src")?;
-    let dest = t.required("dest")?;
-    let own = t.str("prefix")?.unwrap_or("");
-    // confd replaces a resource's prefix by the global one; putting one behind the other must be asked for.
-    let prefix = match t.str("prefix_mode")? {
-        None | Some("replace") if !global_prefix.is_empty() => join(global_prefix, ""),
-        None | Some("replace") => join(own, ""),
-        Some("concat") => join(global_prefix, own),
-        Some(_) => return Err(t.error("prefix_mode", "must be \"replace\" or \"concat\"")),
-    };
-    let wants = t.strs("keys")?.unwrap_or_default().iter().map(|k| join(&prefix, k)).collect();
-    let command = |key: &str, timeout: &str, default: Millis| -> Result<Option<Command>> {
-        let timeout = t.time(timeout)?.unwrap_or(default);
-        Ok(t.str(key)?.filter(|c| !c.trim().is_empty()).map(|c| line(c, timeout)))
-    };
-    let make_dirs = t.bool("make_dirs")?.unwrap_or(make_dirs);
-    let check = command("check_cmd", "check_timeout", CHECK)?;
-    let reload = command("reload_cmd", "reload_timeout", RELOAD)?;
-    let template = Template {
-        name: src.to_string(),
-        text: template(src)?,
-        dialect: Dialect::Go,
-        dest: destination(&t, dest, world, make_dirs)?,
-        inputs: Vec::new(),
-        check,
-        reload,
-        rollback: options::yes(t.bool("rollback")?),
-        group: 0,
-    };
-    Ok(Draft { template, source: 0, wants, hidden: prefix })
+/// A flag, its kind (`b` a switch, `s` one value, `m` several) and its key in confd.toml.
+struct Flag {
+    name: &'static str,
+    kind: u8,
+    key: &'static str,
+    help: &'static str,
 }
 
-/// Path, owner and mode of a destination, as confd and pilotfish.toml both write them.
-pub fn destination(t: &Table, path: &str, world: &World, make_dirs: bool) -> Result<Dest> {
-    let mode = match t.str("mode")? {
-        None | Some("") => None,
-        Some(octal) => match u32::from_str_radix(octal.trim_start_matches("0o"), 8) {
-            Ok(m) if m <= 0o7777 => Some(m),
-            _ => return Err(t.error("mode", "must be an octal mode in quotes, such as \"0644\"")),
-        },
+const fn flag(name: &'static str, kind: u8, key: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind, key, help }
+}
+
+static FLAGS: &[Flag] = &[
+    flag("auth-token", b's', "auth_token", "the backend's token"),
+    flag("backend", b's', "backend", "consul or env (default etcd)"),
+    flag("basic-auth", b'b', "basic_auth", "use -username and -password"),
+    flag("client-ca-keys", b's', "client_cakeys", "CA file; needs TLS, which this version has not"),
+    flag("client-cert", b's', "client_cert", "certificate file; needs TLS"),
+    flag("client-insecure", b'b', "client_insecure", "needs TLS"),
+    flag("client-key", b's', "client_key", "key file; needs TLS"),
+    flag("confdir", b's', "confdir", "the folder of conf.d and templates (default /etc/confd)"),
+    flag("config-file", b's', "", "the configuration file (default /etc/confd/confd.toml)"),
+    flag("file", b'm', "file", "for the backend file, which this version has not"),
+    flag("filter", b's', "filter", "for the backend file"),
+    flag("interval", b's', "interval", "seconds between two readings of conf.d (default 600)"),
+    flag("keep-stage-file", b'b', "keep_stage_file", "keep staged files"),
+    flag("log-level", b's', "log-level", "debug, info (default), warn, error"),
+    flag("node", b'm', "nodes", "the backend's addresses"),
+    flag("noop", b'b', "noop", "show what would change, write nothing"),
+    flag("onetime", b'b', "", "run once and end"),
+    flag("password", b's', "password", "for basic authentication"),
+    flag("prefix", b's', "prefix", "in front of all keys"),
+    flag("scheme", b's', "scheme", "http (default)"),
+    flag("srv-domain", b's', "srv_domain", "needs etcd, which this version has not"),
+    flag("srv-record", b's', "srv_record", "needs etcd"),
+    flag("sync-only", b'b', "sync-only", "run no check_cmd and no reload_cmd"),
+    flag("username", b's', "username", "for basic authentication"),
+    flag("version", b'b', "", "print the version"),
+    flag("watch", b'b', "watch", "watch for changes (which happens in any case)"),
+];
+
+/// Names and keys of all flags.
+pub fn names() -> Vec<(&'static str, &'static str)> {
+    FLAGS.iter().map(|f| (f.name, f.key)).collect()
+}
+
+/// What was said, by flags, variables and confd.toml.
+struct Settings<'a> {
+    flags: Vec<(&'static str, String)>,
+    world: &'a World<'a>,
+    file: Option<(String, Doc)>,
+}
+
+/// Reads the command line behind `confd`.
+///
+/// # Errors
+/// `Kind::Flag` for the command line, in Go's words; `Kind::Usage` and `Kind::Config` for what it names.
+pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
+    let mut settings = Settings { flags: flags(args)?, world, file: None };
+    if settings.is_on("help")? {
+        return Ok(Invocation::Print(usage()));
+    }
+    if settings.is_on("version")? {
+        let version = env!("CARGO_PKG_VERSION");
+        return Ok(Invocation::Print(format!("confd 0.16.0 (pilotfish {version})\n")));
+    }
+    settings.read_file()?;
+    Ok(Invocation::Run(Box::new(plan(argv0, &settings)?)))
+}
+
+#[inline(never)]
+fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
+    let once = s.is_on("onetime")?;
+    let name = s.one("backend")?.unwrap_or_else(|| "etcd".to_string());
+    for tls in ["client-ca-keys", "client-cert", "client-key"] {
+        if s.one(tls)?.is_some() {
+            return Err(Error::config(format!("-{tls}: this version speaks no TLS")));
+        }
+    }
+    for srv in ["srv-domain", "srv-record"] {
+        if s.one(srv)?.is_some() {
+            return Err(Error::config(format!("-{srv} is for etcd, which this version has not")));
+        }
+    }
+    let scheme = s.one("scheme")?.unwrap_or_else(|| "http".to_string());
+    let backend = Backend {
+        name: &name,
+        nodes: s.many("node")?,
+        scheme: &scheme,
+        basic: s.one("username")?.zip(s.one("password")?),
+        token: s.one("auth-token")?,
     };
-    Ok(Dest {
-        path: PathBuf::from(path),
-        mode,
-        uid: id(t, "uid", "owner", "/etc/passwd", world)?,
-        gid: id(t, "gid", "group", "/etc/group", world)?,
-        make_dirs,
+    let (source, mut notes) = backend.source(false, s.world, &|_| Ok(()))?;
+    let dir = PathBuf::from(s.one("confdir")?.unwrap_or_else(|| "/etc/confd".to_string()));
+    let (drafts, broken) = resources(&dir, &s.one("prefix")?.unwrap_or_default(), &name, s.world);
+    if drafts.is_empty() && broken.is_empty() {
+        notes.push((Level::Warning, format!("Found no templates in {}/conf.d", dir.display())));
+    }
+    let (watches, mut templates) = assemble(drafts);
+    for (i, t) in templates.iter_mut().enumerate() {
+        t.group = i; // each for itself
+        if s.is_on("sync-only")? {
+            (t.check, t.reload) = (None, None);
+        }
+    }
+    let interval = match s.one("interval")? {
+        None => 600,
+        Some(text) => text.parse().map_err(|_| bad_value(&text, "interval"))?,
+    };
+    let level = s.one("log-level")?.unwrap_or_else(|| "info".to_string());
+    let level = options::log_level(&level).map_err(|_| Error::usage(format!("not a valid log level: \"{level}\"")))?;
+    let noop = s.is_on("noop")?;
+    Ok(Plan {
+        // Without any template confd ends; the rest of a broken folder may be mended while we run.
+        once: once || (noop && !s.is_on("watch")?) || (templates.is_empty() && broken.is_empty()),
+        sources: vec![source],
+        watches,
+        templates,
+        noop,
+        keep_stage: s.is_on("keep-stage-file")?,
+        is_lenient: true,
+        broken,
+        rereads: true,
+        refresh: if s.is_on("watch")? { None } else { Some(std::cmp::max(interval, 1) * 1000) },
+        log: Log { format: LogFormat::Default, level, program: argv0.to_string() },
+        notes,
+        ..Plan::default()
     })
 }
 
-/// A number, or a name looked up in its file without the C library's name services.
-fn id(t: &Table, number: &str, name: &str, file: &str, world: &World) -> Result<Option<u32>> {
-    if let Some(id) = t.id(number)? {
-        return Ok(Some(id));
-    }
-    let Some(wanted) = t.str(name)? else { return Ok(None) };
-    if let Ok(id) = wanted.parse() {
-        return Ok(Some(id));
-    }
-    let known = (world.read)(std::path::Path::new(file)).unwrap_or_default();
-    for line in String::from_utf8_lossy(&known).lines() {
-        let mut fields = line.split(':');
-        if fields.next() == Some(wanted)
-            && let Some(id) = fields.nth(1).and_then(|id| id.parse().ok())
-        {
-            return Ok(Some(id));
+/// The folder's template resources; those that cannot be read, in words, beside the others.
+fn resources(dir: &Path, prefix: &str, backend: &str, world: &World) -> (Vec<Draft>, Vec<String>) {
+    let (mut drafts, mut broken) = (Vec::new(), Vec::new());
+    let text_of = |src: &str| world.text(&dir.join("templates").join(src.trim_start_matches('/')), "the template");
+    for path in (world.files)(&dir.join("conf.d")) {
+        let name = path.display().to_string();
+        if !name.ends_with(".toml") {
+            continue;
+        }
+        let text = world.text(&path, "the template resource");
+        match text.and_then(|text| resource::read(&name, &text, prefix, world, false, &text_of)) {
+            Ok(mut draft) => {
+                Backend::spell(backend, &mut draft);
+                drafts.push(draft);
+            }
+            Err(e) => broken.push(e.into_text()),
         }
     }
-    Err(t.error(name, &["is not known in ", file, "; use `", number, "` with a number"].concat()))
+    (drafts, broken)
 }
 
-/// A command line of confd: `{{.src}}` and `{{.dest}}` in it become `{src}` and `{dest}`.
-pub fn line(text: &str, timeout: Millis) -> Command {
-    let mut line = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("{{") {
-        line.push_str(before);
-        let field = after.split_once("}}").map(|(inside, behind)| (inside.trim().trim_matches('-').trim(), behind));
-        match field {
-            Some((".src", behind)) => {
-                line.push_str("{src}");
-                rest = behind;
-            }
-            Some((".dest", behind)) => {
-                line.push_str("{dest}");
-                rest = behind;
-            }
-            _ => {
-                line.push_str("{{");
-                rest = after;
-            }
+/// Go's flag syntax: `-x`, `--x`, `-x=v`, `-x v`; a switch takes its value only behind `=`; `--` ends the flags.
+fn flags(args: Vec<String>) -> Result<Vec<(&'static str, String)>> {
+    let mut given = Vec::new();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let Some(word) = arg.strip_prefix('-') else { break };
+        let word = word.strip_prefix('-').unwrap_or(word);
+        if word.is_empty() {
+            break;
         }
-    }
-    line.push_str(rest);
-    Command { argv: vec![line], is_line: true, timeout }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn command_lines() {
-        for (text, want) in [
-            ("nginx -t -c {{.src}}", "nginx -t -c {src}"),
-            ("cp {{ .src }} {{- .dest -}}", "cp {src} {dest}"),
-            ("echo {{x}} {{", "echo {{x}} {{"),
-        ] {
-            assert_eq!(line(text, 1).argv, [want]);
+        if word.starts_with(['-', '=']) {
+            return Err(bad_flag(format!("bad flag syntax: {arg}")));
         }
-    }
-
-    fn read(text: &str, prefix: &str) -> std::result::Result<Draft, String> {
-        let world = World {
-            vars: &[],
-            read: &|p| {
-                let passwd: &[u8] = b"root:x:0:0:::\nweb:x:33:34:::\n";
-                if p.ends_with("passwd") { Ok(passwd.to_vec()) } else { Err(std::io::ErrorKind::NotFound.into()) }
-            },
-            files: &|_| Vec::new(),
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_string())),
+            None => (word, None),
         };
-        resource("r.toml", text, prefix, &world, false, &|_| Ok("text".to_string())).map_err(Error::into_text)
+        if matches!(name, "h" | "help") {
+            given.push(("help", "true".to_string()));
+            continue;
+        }
+        let Some(f) = FLAGS.iter().find(|f| f.name == name) else {
+            return Err(bad_flag(format!("flag provided but not defined: -{name}")));
+        };
+        let value = match (f.kind, value) {
+            (b'b', None) => "true".to_string(),
+            (b'b', Some(v)) if go_bool(&v).is_none() => {
+                return Err(bad_flag(format!("invalid boolean value \"{v}\" for -{name}: parse error")));
+            }
+            (_, Some(v)) => v,
+            (_, None) => match args.next() {
+                Some(v) => v,
+                None => return Err(bad_flag(format!("flag needs an argument: -{name}"))),
+            },
+        };
+        if name == "interval" && value.parse::<u32>().is_err() {
+            return Err(bad_value(&value, name));
+        }
+        given.push((f.name, value));
+    }
+    Ok(given)
+}
+
+fn bad_value(value: &str, name: &str) -> Error {
+    bad_flag(format!("invalid value \"{value}\" for flag -{name}: parse error"))
+}
+
+fn bad_flag(why: String) -> Error {
+    Error::new(Kind::Flag, [&why, "\n", &usage()].concat())
+}
+
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+fn usage() -> String {
+    let mut text = String::from("Usage of confd:\n");
+    for f in FLAGS {
+        text.push_str("  -");
+        text.push_str(f.name);
+        text.push_str(if f.kind == b'b' { "\n    \t" } else { " value\n    \t" });
+        text.push_str(f.help);
+        text.push('\n');
+    }
+    text
+}
+
+impl Settings<'_> {
+    /// Reads confd.toml: the one that was named, or the usual one if it is there.
+    fn read_file(&mut self) -> Result<()> {
+        let named = self.one("config-file")?;
+        let path = named.clone().unwrap_or_else(|| "/etc/confd/confd.toml".to_string());
+        let path = Path::new(&path);
+        if named.is_none() && (self.world.read)(path).is_err() {
+            return Ok(());
+        }
+        let (name, text) = (path.display().to_string(), self.world.text(path, "the configuration")?);
+        let doc = toml::parse(&name, &text)?;
+        let known: Vec<&str> = FLAGS.iter().map(|f| f.key).filter(|k| !k.is_empty()).collect();
+        Table::root(&name, &doc).only(&known)?;
+        self.file = Some((name, doc));
+        Ok(())
     }
 
-    #[test]
-    fn resources() {
-        let base = "[template]\nsrc = 's.tmpl'\ndest = '/d'\n";
-        let with = |more: &str| [base, more].concat();
-        let d = read(&with("keys = ['/a', 'b']\nprefix = '/p'\nmode = '0640'\nowner = 'web'"), "").unwrap();
-        assert_eq!(d.wants, ["/p/a", "/p/b"]);
-        assert_eq!(d.hidden, "/p");
-        assert_eq!((d.template.dest.mode, d.template.dest.uid), (Some(0o640), Some(33)));
-        let d = read(&with("keys = ['/a']\nprefix = '/p'"), "/g").unwrap();
-        assert_eq!(d.wants, ["/g/a"], "the global prefix replaces");
-        let d = read(&with("keys = ['/a']\nprefix = '/p'\nprefix_mode = 'concat'"), "/g").unwrap();
-        assert_eq!(d.wants, ["/g/p/a"]);
-        assert_eq!(read(&with("mode = '644'"), "").unwrap().template.dest.mode, Some(0o644));
-        for (text, want) in [
-            ("[template]\nsrc = 's'\n", "r.toml:1: `template.dest` is missing"),
-            ("a = 1\n", "r.toml: there is no [template] table"),
-            (&with("mode = 'rw'"), "r.toml:4: `template.mode` must be an octal mode"),
-            (&with("keys = [1]"), "r.toml:4: `template.keys` must be a list of texts"),
-            (&with("kees = []"), "r.toml:4: `template.kees` is no key here"),
-            (&with("owner = 'nobody-here'"), "`template.owner` is not known in /etc/passwd"),
-            (&with("x = "), "r.toml:4:5: "),
-        ] {
-            let e = read(text, "").err().unwrap();
-            assert!(e.contains(want), "{e}\nwanted {want}");
+    fn key(&self, name: &str) -> Option<(Table<'_>, &'static str)> {
+        let (file, doc) = self.file.as_ref()?;
+        let key = FLAGS.iter().find(|f| f.name == name)?.key;
+        (!key.is_empty()).then(|| (Table::root(file, doc), key))
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        // confd's own variable for the CA file has a name of its own.
+        let old = if name == "client-ca-keys" { self.world.var("CONFD_CLIENT_CAKEYS") } else { None };
+        let upper = name.replace('-', "_").to_ascii_uppercase();
+        old.or_else(|| self.world.var(&["CONFD_", &upper].concat()))
+    }
+
+    /// All values of a flag, from where it was said first.
+    fn many(&self, name: &str) -> Result<Vec<String>> {
+        let flags: Vec<String> = self.flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
+        if !flags.is_empty() {
+            return Ok(flags);
+        }
+        if let Some(v) = self.variable(name) {
+            return Ok(vec![v.to_string()]);
+        }
+        match self.key(name) {
+            Some((t, key)) => match t.get(key) {
+                Some(Value::Int(n)) => Ok(vec![n.to_string()]),
+                Some(Value::Bool(b)) => Ok(vec![b.to_string()]),
+                _ => Ok(t.strs(key)?.unwrap_or_default()),
+            },
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn one(&self, name: &str) -> Result<Option<String>> {
+        Ok(self.many(name)?.pop().filter(|v| !v.is_empty()))
+    }
+
+    fn is_on(&self, name: &str) -> Result<bool> {
+        match self.one(name)? {
+            None => Ok(false),
+            Some(v) => go_bool(&v).ok_or_else(|| bad_value(&v, name)),
         }
     }
 }

@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::backend::Backend;
 use super::draft::assemble;
 use super::options::Options;
-use super::{World, confd, consul_address, consul_from_environment, consul_source, list, native, options};
+use super::{World, native, options, resource};
 use crate::error::{Error, Result};
-use crate::plan::{Level, Plan, Secret};
+use crate::plan::{Consul, Level, Plan};
 
 /// Whether a variable is one that confd-sidecar's users set.
 pub fn is_mine(name: &str) -> bool {
@@ -31,26 +32,19 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
             return Err(Error::usage(format!("--{name} {why}")));
         }
     }
-    let backend = world.var("CONFD_BACKEND").unwrap_or("consul");
-    if backend != "consul" {
-        let text = ["CONFD_BACKEND=", backend, ": this version has the backend consul only"];
-        return Err(Error::usage(text.concat()));
-    }
-    let mut consul = consul_from_environment(world)?;
-    if let Some(nodes) = world.var("CONFD_NODE") {
-        let scheme = world.var("CONFD_SCHEME").unwrap_or("http");
-        consul.addresses.clear();
-        for node in list(nodes) {
-            consul.addresses.push(consul_address(node, scheme)?);
-        }
-    }
-    if let Some(token) = world.var("CONFD_AUTH_TOKEN") {
-        consul.token = Secret::Text(token.to_string());
-    }
-    if let (Some(user), Some(password)) = (world.var("CONFD_USERNAME"), world.var("CONFD_PASSWORD")) {
-        consul.basic = Some((user.to_string(), password.to_string()));
-    }
-    native::consul_options(&mut consul, options)?;
+    let name = world.var("CONFD_BACKEND").unwrap_or("consul");
+    let backend = Backend {
+        name,
+        nodes: world.var("CONFD_NODE").map(str::to_string).into_iter().collect(),
+        scheme: world.var("CONFD_SCHEME").unwrap_or("http"),
+        basic: world
+            .var("CONFD_USERNAME")
+            .zip(world.var("CONFD_PASSWORD"))
+            .map(|(u, p)| (u.to_string(), p.to_string())),
+        token: world.var("CONFD_AUTH_TOKEN").map(str::to_string),
+    };
+    let consul = |c: &mut Consul| native::consul_options(c, options);
+    let (source, mut notes) = backend.source(options.is_set("allow-empty"), world, &consul)?;
 
     let dir = PathBuf::from(world.var("CONFD_CONFDIR").unwrap_or("/etc/confd"));
     let resources = named(world, "CONFD_CONFDFILE")?;
@@ -71,14 +65,10 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     let mut drafts = Vec::new();
     // Folders are made unless a resource forbids it: in an empty image nobody else can.
     for (file, text) in &files {
-        drafts.push(confd::resource(file, text, prefix, world, true, &text_of)?);
+        let mut draft = resource::read(file, text, prefix, world, true, &text_of)?;
+        Backend::spell(name, &mut draft);
+        drafts.push(draft);
     }
-    let nodes: Vec<&str> = consul.addresses.iter().map(|a| a.strip_prefix("http://").unwrap_or(a)).collect();
-    let mut notes = vec![
-        (Level::Info, format!("Backend set to {backend}")),
-        (Level::Info, "Starting confd".to_string()),
-        (Level::Info, format!("Backend nodes set to {}", nodes.join(", "))),
-    ];
     if drafts.is_empty() {
         let text = ["no template resource in CONFD_CONFDFILE* nor in ", &dir.display().to_string(), "/conf.d"];
         notes.push((Level::Warning, text.concat()));
@@ -98,7 +88,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
             _ => None,
         };
     let mut plan = Plan {
-        sources: vec![consul_source(consul, options.is_set("allow-empty"))],
+        sources: vec![source],
         watches,
         templates,
         app: native::app(options, None)?.filter(|_| !options.is_set("once")),
@@ -107,6 +97,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
         once: options.is_set("once"),
         log,
         notes,
+        ..Plan::default()
     };
     if let (Some(app), Some(reload)) = (&mut plan.app, reload) {
         app.reload = reload;

@@ -1,11 +1,13 @@
 //! The ways in: argv, environment and files become a `Plan`, or something to print. Pure but for the `World` passed
 //! in. The door is chosen by the name pilotfish is called by, by the first word, or by the environment.
 
+mod backend;
 mod confd;
 mod confd_sidecar;
 mod draft;
 mod native;
 pub mod options;
+mod resource;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -59,14 +61,17 @@ pub enum Invocation {
 pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
     let called = argv0.rsplit('/').next().unwrap_or(argv0);
     let (door, args) = match (called, args.split_first()) {
-        ("confd-sidecar", _) => ("confd-sidecar", args),
-        (_, Some((first, rest))) if matches!(first.as_str(), "confd-sidecar" | "check" | "help") => {
+        ("confd-sidecar" | "confd", _) => (called, args),
+        (_, Some((first, rest))) if matches!(first.as_str(), "confd-sidecar" | "confd" | "check" | "help") => {
             (first.as_str(), rest.to_vec())
         }
         _ => ("", args),
     };
     if door == "help" {
         return Ok(Invocation::Print(options::help()));
+    }
+    if door == "confd" {
+        return confd::read(argv0, args, world);
     }
     let options = Options::read(args, world)?;
     if options.is_set("help") {
@@ -85,6 +90,11 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
     };
     let plan = Box::new(plan);
     Ok(if door == "check" { Invocation::Check(plan) } else { Invocation::Run(plan) })
+}
+
+/// confd's flags with their keys in confd.toml (empty: none), for the test of the documentation.
+pub fn confd_flags() -> Vec<(&'static str, &'static str)> {
+    confd::names()
 }
 
 /// What stands in each address list: `a,b` or `a b`.

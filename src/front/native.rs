@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::draft::{Draft, assemble};
 use super::options::Options;
 use super::table::Table;
-use super::{World, confd, consul_address, consul_from_environment, consul_source, join, list, options};
+use super::{World, consul_address, consul_from_environment, consul_source, join, list, options, resource};
 use crate::error::{Error, Result};
 use crate::formats::toml;
 use crate::plan::{
@@ -135,7 +135,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
         start_timeout,
         once,
         log,
-        notes: Vec::new(),
+        ..Plan::default()
     })
 }
 
@@ -282,7 +282,7 @@ fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World
         dialect,
         name,
         text,
-        dest: confd::destination(t, dest, world, make_dirs)?,
+        dest: resource::destination(t, dest, world, make_dirs)?,
         inputs: Vec::new(),
         check: command("check", "check_timeout", CHECK)?,
         reload: command("reload", "reload_timeout", RELOAD)?,
@@ -309,7 +309,7 @@ fn command(t: &Table, key: &str, timeout: Millis) -> Result<Option<Command>> {
         None => Ok(None),
         Some(words) if words.iter().all(|w| w.trim().is_empty()) => Err(t.error(key, "is empty")),
         Some(words) => match t.get(key).and_then(crate::value::Value::as_str) {
-            Some(text) => Ok(Some(confd::line(text, timeout))),
+            Some(text) => Ok(Some(resource::line(text, timeout))),
             None => Ok(Some(Command { argv: words, is_line: false, timeout })),
         },
     }

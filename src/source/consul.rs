@@ -2,18 +2,17 @@
 //! the pace of requests. Beside it, the loop that asks. The rules for the index are those of Consul's
 //! documentation of blocking queries (a lower index means start again; an index below 1 is no index).
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use super::News;
 use super::http::{Reply, Server};
+use super::{News, Stop};
 use crate::backoff::{Backoff, Random};
 use crate::base64;
+use crate::formats::json;
 use crate::plan::{Consul, Millis, Secret};
 use crate::store::{Entry, Snapshot};
+use crate::value::Value;
 
 /// Most bytes a value may have.
 const MAX_VALUE: usize = 16 << 20;
@@ -24,6 +23,8 @@ const GAP: Millis = 100;
 /// The same while answers come at once and bring nothing new: an absent prefix wakes on any write of the
 /// cluster, and an index of 0 never blocks.
 const WIDEST_GAP: Millis = 1_000;
+/// The pause after news, in milliseconds.
+const AFTER_NEWS: Millis = 2;
 /// What a server may take beyond the wait it was asked for: wait/16 of its own jitter, and its RPC time-out.
 const GRACE: Millis = 10_000;
 /// The header that names Consul Enterprise's namespace.
@@ -91,86 +92,39 @@ impl Pace {
 /// Not the JSON of a list of keys, a value that is no base64, or a limit passed: names the key where it can.
 #[inline(never)]
 pub fn decode(body: &[u8]) -> Result<Snapshot, String> {
-    let mut found = Found { entries: Vec::new(), wrong: None };
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Items(&mut found).deserialize(&mut json).and_then(|()| json.end());
-    match (found.wrong, read) {
+    const NO_LIST: &str = "the answer is no list of keys";
+    let text = std::str::from_utf8(body).map_err(|_| format!("{NO_LIST}: it is no UTF-8"))?;
+    let mut entries = Vec::new();
+    let mut wrong = None;
+    let read = json::each(text, &mut |item| {
+        let field = |name: &str| item.as_map().and_then(|m| m.get(name));
+        let found = match (field("Key").and_then(Value::as_str), field("Value")) {
+            (Some(key), Some(Value::Str(value))) => entry(key, value, entries.len()),
+            (Some(key), Some(Value::Nil)) => entry(key, "", entries.len()), // a key without a value
+            _ => return false,
+        };
+        match found {
+            Ok(entry) => entries.push(entry),
+            Err(why) => wrong = Some(why),
+        }
+        wrong.is_none()
+    });
+    match (wrong, read) {
         (Some(why), _) => Err(why),
-        // The place alone: printing the library's own words would cost 2,500 bytes.
-        (None, Err(e)) => {
-            Err(format!("the answer is no list of keys: see its line {}, column {}", e.line(), e.column()))
-        }
-        (None, Ok(())) => Ok(Snapshot::new(found.entries)),
+        (None, Ok(true)) => Ok(Snapshot::new(entries)),
+        (None, Ok(false)) => Err(NO_LIST.to_string()),
+        (None, Err(why)) => Err(format!("{NO_LIST}: {why}")),
     }
 }
 
-struct Found {
-    entries: Vec<Entry>,
-    /// What is wrong with a key; ends the reading.
-    wrong: Option<String>,
-}
-
-struct Items<'a>(&'a mut Found);
-
-impl<'de> DeserializeSeed<'de> for Items<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Items<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Item(self.0))?.is_some() {}
-        Ok(())
-    }
-}
-
-struct Item<'a>(&'a mut Found);
-
-impl<'de> DeserializeSeed<'de> for Item<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Item<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let (mut key, mut value) = (String::new(), None::<String>);
-        while let Some(field) = map.next_key::<String>()? {
-            match field.as_str() {
-                "Key" => key = map.next_value()?,
-                "Value" => value = map.next_value()?, // null for a key without a value
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        match entry(&key, value.as_deref().unwrap_or(""), self.0.entries.len()) {
-            Ok(entry) => self.0.entries.push(entry),
-            Err(why) => {
-                self.0.wrong = Some(format!("key {key}: {why}"));
-                return Err(serde::de::Error::custom(""));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn entry(key: &str, value: &str, before: usize) -> Result<Entry, &'static str> {
-    let data = base64::decode(value).ok_or("its value is no base64")?;
+fn entry(key: &str, value: &str, before: usize) -> Result<Entry, String> {
+    let wrong = |why: &str| format!("key {key}: {why}");
+    let data = base64::decode(value).ok_or_else(|| wrong("its value is no base64"))?;
     if data.len() > MAX_VALUE {
-        return Err("its value is larger than 16 MiB");
+        return Err(wrong("its value is larger than 16 MiB"));
     }
     if before >= MAX_KEYS {
-        return Err("more than 1000000 keys");
+        return Err(wrong("more than 1000000 keys"));
     }
     Ok((Arc::from(["/", key].concat()), Arc::from(data)))
 }
@@ -233,16 +187,17 @@ fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
     Ok(all)
 }
 
-/// Watches a prefix for ever.
-pub fn watch(c: &Consul, prefix: &str, say: &dyn Fn(News)) {
-    let servers: Vec<Server> = c.addresses.iter().map(|a| Server::new(a)).collect();
+/// Watches a prefix until `stop`.
+pub fn watch(c: &Consul, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
+    let servers: Vec<Server> = c.addresses.iter().map(|a| Server::new(a, stop)).collect();
     let mut random = Random::new(crate::sys::host::random());
     let mut backoff = Backoff::default();
     let mut pace = Pace { gap: GAP };
     let (mut at, mut tried) = (0, 0);
-    let mut index = 0;
+    let (mut index, mut pause) = (0, 0);
     let mut last: Option<Arc<Snapshot>> = None;
-    loop {
+    while !stop.sleep(pause) {
+        pause = 0;
         let Some(server) = servers.get(at) else { return };
         let wait = c.wait.saturating_sub(random.below(c.wait / 16 + 1));
         let begin = Instant::now();
@@ -256,18 +211,19 @@ pub fn watch(c: &Consul, prefix: &str, say: &dyn Fn(News)) {
                 let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let is_new = last.as_ref().is_none_or(|l| !l.same(&answer.snapshot));
                 // A long poll that was answered before its time brings news, or wakes without need.
-                let pause = pace.after(took, index == 0 || took < wait, is_new);
+                pause = pace.after(took, index == 0 || took < wait, is_new);
                 index = next_index(index, answer.index);
                 tried = 0;
                 if is_new {
                     let snapshot = Arc::new(answer.snapshot);
                     last = Some(snapshot.clone());
                     say(News::Data(snapshot));
+                    // The loop comes first: asking again wakes the server, which may take its processor.
+                    pause = pause.max(AFTER_NEWS);
                 } else if backoff.is_failing() {
                     say(News::Recovered);
                 }
                 backoff.succeeded();
-                sleep(pause);
             }
             Err(why) => {
                 // The other addresses are tried at once, then there is a pause: one round, one failure.
@@ -278,18 +234,11 @@ pub fn watch(c: &Consul, prefix: &str, say: &dyn Fn(News)) {
                 tried += 1;
                 if tried >= servers.len() {
                     tried = 0;
-                    let pause = backoff.failed(&mut random);
+                    pause = backoff.failed(&mut random);
                     say(News::Trouble(text, pause));
-                    sleep(pause);
                 }
             }
         }
-    }
-}
-
-fn sleep(ms: Millis) {
-    if ms > 0 {
-        std::thread::sleep(std::time::Duration::from_millis(ms));
     }
 }
 

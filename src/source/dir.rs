@@ -19,9 +19,9 @@ use crate::sys::inotify::Inotify;
 use walk::Walk;
 pub use walk::load;
 
-/// Watches the folder for ever.
-pub fn watch(root: &Path, prefix: &str, say: &dyn Fn(News)) {
-    watch_with(root, prefix, None, say, Inotify::new);
+/// Watches the folder until `stop` becomes readable (`None`: for ever).
+pub fn watch(root: &Path, prefix: &str, stop: Option<BorrowedFd<'_>>, say: &dyn Fn(News)) {
+    watch_with(root, prefix, stop, say, Inotify::new);
 }
 
 /// Watches the folder until `stop` becomes readable.

@@ -77,9 +77,9 @@ impl Reply {
 }
 
 impl Server {
-    /// `address` is `http://host:port` or `unix:///path`.
+    /// `address` is `http://host:port` or `unix:///path`. Calls end when `stop` says so.
     #[inline(never)]
-    pub fn new(address: &str) -> Server {
+    pub fn new(address: &str, stop: &super::Stop) -> Server {
         let unix = address.strip_prefix("unix://");
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -97,7 +97,9 @@ impl Server {
         let deadline = Arc::new(Deadline { begin: Instant::now(), until: AtomicU64::new(0) });
         let wires = Wires { unix: unix.map(PathBuf::from), deadline: deadline.clone() };
         let base = if unix.is_some() { "http://localhost".to_string() } else { address.to_string() };
-        Server { agent: Agent::with_parts(config, wires, Names), deadline, base, name: address.to_string() }
+        let agent = Agent::with_parts(config, wires, Names);
+        stop.add(agent.clone());
+        Server { agent, deadline, base, name: address.to_string() }
     }
 
     /// GET of `path` (which begins with `/`); the answer's head must be there within `head` milliseconds, its body within

@@ -7,13 +7,14 @@ pub mod file;
 pub mod http;
 mod notice;
 
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::plan::{Millis, Plan, SourceKind};
 use crate::store::{Reads, Snapshot};
 use crate::sys;
+use crate::sys::pipe::Pipe;
 
 /// What a worker has to say.
 pub enum News {
@@ -33,6 +34,46 @@ pub struct Render {
     pub reads: Reads,
     /// The content.
     pub content: Result<Vec<u8>>,
+}
+
+/// Ends all workers of a plan: those that sleep wake up, those that talk are cut off.
+pub struct Stop {
+    pipe: Pipe,
+    agents: Mutex<Vec<ureq::Agent>>,
+}
+
+impl Stop {
+    /// Nothing is stopped yet.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn new() -> Result<Arc<Stop>> {
+        let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
+        Ok(Arc::new(Stop { pipe, agents: Mutex::default() }))
+    }
+
+    /// Readable once all is stopped.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.reader()
+    }
+
+    /// Sleeps for so many milliseconds, or until all is stopped: true then.
+    pub fn sleep(&self, ms: Millis) -> bool {
+        sys::pipe::wait_readable(self.fd(), Some(ms))
+    }
+
+    /// This agent's calls are to end when all is stopped.
+    pub fn add(&self, agent: ureq::Agent) {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner).push(agent);
+    }
+
+    /// Stops all.
+    pub fn now(&self) {
+        self.pipe.wake();
+        for agent in self.agents.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            agent.shutdown();
+        }
+    }
 }
 
 /// Where workers put their news for the loop.
@@ -83,16 +124,16 @@ const STACK: usize = 256 << 10;
 ///
 /// # Errors
 /// The system has no room for another thread.
-pub fn start(plan: &Arc<Plan>, post: &Arc<Post>) -> Result<()> {
+pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()> {
     for w in 0..plan.watches.len() {
-        let (plan, post) = (plan.clone(), post.clone());
+        let (plan, post, stop) = (plan.clone(), post.clone(), stop.clone());
         let worker = move || {
             let Some(watch) = plan.watches.get(w) else { return };
             let Some(source) = plan.sources.get(watch.source) else { return };
             let say = |news| post.put(w, news);
             match &source.kind {
-                SourceKind::Consul(c) => consul::watch(c, &watch.prefix, &say),
-                SourceKind::Dir(root) => dir::watch(root, &watch.prefix, &say),
+                SourceKind::Consul(c) => consul::watch(c, &watch.prefix, &stop, &say),
+                SourceKind::Dir(root) => dir::watch(root, &watch.prefix, Some(stop.fd()), &say),
                 SourceKind::Env => say(News::Data(Arc::new(environment(&watch.prefix)))),
             }
         };

@@ -52,6 +52,7 @@ enum Phase {
     Ended,
 }
 
+const HUP: i32 = 1;
 const TERM: i32 = 15;
 const KILL: i32 = 9;
 const INT: i32 = 2;
@@ -155,7 +156,10 @@ impl State {
         if self.plan.once {
             let tried = self.groups.iter().all(|g| (g.is_done || g.is_failing) && g.is_idle());
             if tried && (self.reloads_are_done() || self.reload_is_failing()) {
-                let failed = !done || self.reload_is_failing() || self.groups.iter().any(|g| g.is_failing);
+                let failed = !done
+                    || !self.plan.broken.is_empty()
+                    || self.reload_is_failing()
+                    || self.groups.iter().any(|g| g.is_failing);
                 self.finish(now, i32::from(failed), out);
             }
             return;
@@ -280,6 +284,7 @@ impl State {
             // own limits, not the app's.
             CHLD | TTIN | TTOU | XCPU | XFSZ => {}
             TERM | INT => self.on_stop(now, n, out),
+            HUP if self.plan.rereads => out.push(Action::Reread),
             QUIT if self.plan.app.is_none() || !self.has_process() => self.on_stop(now, n, out),
             _ => {
                 if self.has_process() {

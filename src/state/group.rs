@@ -20,6 +20,8 @@ pub struct Template {
     said: Option<String>,
     /// New content is staged.
     staged: bool,
+    /// Its check refused this content: it is not announced again at each try.
+    pub refused: bool,
     /// That it is written in place was said.
     said_in_place: bool,
 }
@@ -168,14 +170,18 @@ impl State {
                     t.said = None;
                     say(out, Level::Debug, Voice::Confd, format_args!("Target config {path} in sync"));
                 }
-                Outcome::Staged(reasons) => {
-                    t.staged = true;
+                Outcome::Staged(reasons) | Outcome::Shown(reasons) => {
+                    t.staged = !self.plan.noop;
                     // Not again for each try of content that was refused.
-                    let level = if t.said.is_none() { Level::Info } else { Level::Debug };
+                    let level = if t.refused { Level::Debug } else { Level::Info };
                     for reason in reasons {
                         out.push(Action::Log(level, Voice::Confd, reason));
                     }
                     say(out, level, Voice::Confd, format_args!("Target config {path} out of sync"));
+                    if self.plan.noop {
+                        let text = format_args!("Noop mode enabled. {path} will not be modified");
+                        say(out, Level::Warning, Voice::Confd, text);
+                    }
                 }
                 Outcome::Failed(e) => {
                     failed = true;
@@ -233,6 +239,7 @@ impl State {
                 let text = ["Config check failed: ", &why, ": ", path.as_deref().unwrap_or(""), " is not changed"];
                 let text = text.concat();
                 if let Some(t) = self.templates.get_mut(check.template) {
+                    t.refused = true;
                     let level = if t.said.as_ref() == Some(&text) { Level::Debug } else { Level::Error };
                     out.push(Action::Log(level, Voice::Confd, text.clone()));
                     t.said = Some(text);

@@ -113,6 +113,8 @@ pub enum Outcome {
     Same,
     /// It differs (in these ways) and the new content is staged.
     Staged(Vec<String>),
+    /// It differs (in these ways), and that is all that was asked.
+    Shown(Vec<String>),
     /// It could not be rendered or staged.
     Failed(Error),
 }
@@ -185,6 +187,8 @@ pub enum Action {
     SignalGroup(i32),
     /// Send a signal to everything that is left, commands included.
     SignalRest(i32),
+    /// Read the configuration again, and go on with the new one if it differs.
+    Reread,
     /// The app was stopped from the keyboard: stop ourselves too, and wake it when we are woken.
     Suspend,
     /// End with this code.
@@ -222,6 +226,8 @@ pub struct State {
     random: Random,
     last_id: u32,
     started: Millis,
+    /// When the configuration is read again.
+    refresh: Option<Millis>,
 }
 
 impl State {
@@ -238,6 +244,7 @@ impl State {
             random: Random::new(seed),
             last_id: 0,
             started: 0,
+            refresh: None,
             plan,
         }
     }
@@ -273,17 +280,19 @@ impl State {
                 self.advance_groups(now, out);
                 self.advance_reloads(now, out);
                 self.advance_app(now, out);
+                self.advance_refresh(now, out);
             }
         }
     }
 
     /// When `Tick` is wanted next, at the latest. `None`: only an event can change anything.
     pub fn deadline(&self) -> Option<Millis> {
-        [self.group_deadline(), self.reload_deadline(), self.app_deadline()].into_iter().flatten().min()
+        [self.group_deadline(), self.reload_deadline(), self.app_deadline(), self.refresh].into_iter().flatten().min()
     }
 
     fn on_start(&mut self, now: Millis, out: &mut Vec<Action>) {
         self.started = now;
+        self.refresh = self.plan.refresh.filter(|_| !self.plan.once).map(|every| now.saturating_add(every));
         for group in &mut self.groups {
             group.changed(now);
         }
@@ -298,6 +307,32 @@ impl State {
         }
         for (level, text) in &self.plan.notes {
             out.push(Action::Log(*level, Voice::Confd, text.clone()));
+        }
+        for text in &self.plan.broken {
+            out.push(Action::Log(Level::Error, Voice::Confd, text.clone()));
+        }
+    }
+
+    fn advance_refresh(&mut self, now: Millis, out: &mut Vec<Action>) {
+        if self.refresh.is_some_and(|at| at <= now) {
+            self.refresh = self.plan.refresh.map(|every| now.saturating_add(every));
+            out.push(Action::Reread);
+        }
+    }
+
+    /// The files whose reload has not succeeded yet, for the state that comes after this one.
+    pub fn unfinished(&self) -> Vec<std::path::PathBuf> {
+        let both = self.plan.templates.iter().zip(&self.reloads);
+        both.filter(|(_, r)| !r.is_done()).map(|(t, _)| t.dest.path.clone()).collect()
+    }
+
+    /// Takes over the reloads that the state before this one did not finish.
+    pub fn resume(&mut self, unfinished: &[std::path::PathBuf]) {
+        let plan = self.plan.clone();
+        for (i, t) in plan.templates.iter().enumerate() {
+            if t.reload.is_some() && unfinished.contains(&t.dest.path) {
+                self.want_template_reload(i);
+            }
         }
     }
 

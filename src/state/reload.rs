@@ -34,6 +34,13 @@ const YOUNG: Millis = 1_000;
 /// How often to look for the handler.
 const HANDLER_POLL: Millis = 20;
 
+impl Reload {
+    /// Nothing is wanted or running.
+    pub(super) fn is_done(&self) -> bool {
+        self.wanted.is_none() && self.running.is_none()
+    }
+}
+
 impl State {
     fn app_index(&self) -> usize {
         self.reloads.len().saturating_sub(1)
@@ -79,7 +86,7 @@ impl State {
 
     /// Whether every reload that was wanted has succeeded.
     pub(super) fn reloads_are_done(&self) -> bool {
-        self.reloads.iter().all(|r| r.wanted.is_none() && r.running.is_none())
+        self.reloads.iter().all(Reload::is_done)
     }
 
     /// Whether a reload failed and waits to be tried again.

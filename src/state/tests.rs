@@ -47,7 +47,7 @@ fn plan(templates: Vec<Template>, reload: Reload) -> Plan {
         start_timeout: None,
         once: false,
         log: Log { format: LogFormat::Default, level: Level::Debug, program: "p".into() },
-        notes: Vec::new(),
+        ..Plan::default()
     }
 }
 
@@ -149,6 +149,7 @@ fn names(actions: &[Action]) -> String {
         Action::SignalGroup(n) => format!("group{n}"),
         Action::SignalRest(n) => format!("rest{n}"),
         Action::Suspend => "suspend".into(),
+        Action::Reread => "reread".into(),
         Action::Exit(n) => format!("exit{n}"),
     };
     actions.iter().map(name).collect::<Vec<_>>().join(" ")
@@ -613,6 +614,7 @@ impl Outside {
                 | Action::Restore(_)
                 | Action::SignalGroup(_)
                 | Action::SignalRest(_)
+                | Action::Reread
                 | Action::Suspend => {}
             }
         }

@@ -50,6 +50,7 @@ impl State {
             });
             if touched {
                 t.needed = true;
+                t.refused = false;
                 if let Some(g) = self.groups.get_mut(template.group) {
                     g.changed(now);
                 }

@@ -32,6 +32,12 @@ impl Pipe {
         self.write.as_raw_fd()
     }
 
+    /// The end to wait on.
+    pub fn reader(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.read.as_fd()
+    }
+
     /// Wakes whoever polls the reading end. A full pipe is awake already.
     pub fn wake(&self) {
         wake(self.write.as_raw_fd());
@@ -51,8 +57,7 @@ impl Pipe {
 
     /// Sleeps until the pipe is readable or `timeout` milliseconds are over (`None`: for ever).
     pub fn wait(&self, timeout: Option<u64>) {
-        use std::os::fd::AsFd;
-        wait_readable(self.read.as_fd(), timeout);
+        wait_readable(self.reader(), timeout);
     }
 }
 

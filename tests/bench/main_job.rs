@@ -60,6 +60,7 @@ fn latency() {
         let bare = std::thread::spawn(move || bare_client(&addr, &tell));
         let (_, mut last) = heard.recv_timeout(secs(30)).unwrap();
         wait_until(secs(30), "the first render", || std::fs::read_to_string(&dest).ok().filter(|c| *c == last));
+        let moves = Moves::new(dest.parent().unwrap());
         let (mut bare_times, mut file_times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for i in 1..=PUTS {
             // Further apart than the 100 ms in which changes are gathered, as people change keys.
@@ -74,10 +75,11 @@ fn latency() {
                 std::thread::spawn(move || http("PUT", &addr, "/v1/kv/bench/value", &[], value.as_bytes()).unwrap())
             };
             let seen = loop {
+                moves.next();
+                let now = Instant::now();
                 if std::fs::read(&dest).is_ok_and(|c| c == last.as_bytes()) {
-                    break Instant::now();
+                    break now;
                 }
-                std::thread::sleep(Duration::from_micros(50));
             };
             writer.join().unwrap();
             let answered = loop {
@@ -105,6 +107,30 @@ fn latency() {
         bare.join().unwrap();
         let _ = std::fs::remove_file(&dest);
         consul.put("bench/value", "0");
+    }
+}
+
+/// Waits for renames into a folder, as a program that watches its configuration does.
+struct Moves(i32);
+
+impl Moves {
+    fn new(folder: &Path) -> Moves {
+        let path = std::ffi::CString::new(folder.to_str().unwrap()).unwrap();
+        unsafe {
+            let fd = libc::inotify_init1(libc::IN_CLOEXEC);
+            assert!(libc::inotify_add_watch(fd, path.as_ptr(), libc::IN_MOVED_TO) >= 0);
+            Moves(fd)
+        }
+    }
+    fn next(&self) {
+        let mut buf = [0u8; 4096];
+        assert!(unsafe { libc::read(self.0, buf.as_mut_ptr().cast(), buf.len()) } > 0);
+    }
+}
+
+impl Drop for Moves {
+    fn drop(&mut self) {
+        unsafe { libc::close(self.0) };
     }
 }
 

@@ -1,0 +1,208 @@
+//! confd's template resources: the TOML files of conf.d and the templates they name, wherever their text comes from.
+
+use std::path::PathBuf;
+
+use super::draft::Draft;
+use super::table::Table;
+use super::{World, join, options};
+use crate::dest::Dest;
+use crate::error::{Error, Result};
+use crate::formats::toml;
+use crate::plan::{Command, Millis, Template};
+use crate::template::Dialect;
+
+/// A check that takes longer is killed, in milliseconds. confd has no limit.
+const CHECK: Millis = 30_000;
+/// A reload command that takes longer is killed, in milliseconds.
+const RELOAD: Millis = 60_000;
+
+static KEYS: &[&str] = &[
+    "src",
+    "dest",
+    "keys",
+    "prefix",
+    "prefix_mode",
+    "uid",
+    "gid",
+    "owner",
+    "group",
+    "mode",
+    "check_cmd",
+    "reload_cmd",
+    "check_timeout",
+    "reload_timeout",
+    "make_dirs",
+    "rollback",
+];
+
+/// Reads one template resource. `make_dirs` is for resources that do not say; `template` gives the text of a template by its `src`.
+///
+/// # Errors
+/// `Kind::Config`, naming file, line and key.
+#[inline(never)]
+pub fn read(
+    file: &str,
+    text: &str,
+    global_prefix: &str,
+    world: &World,
+    make_dirs: bool,
+    template: &dyn Fn(&str) -> Result<String>,
+) -> Result<Draft> {
+    let doc = toml::parse(file, text)?;
+    let root = Table::root(file, &doc);
+    let Some(t) = root.table("template")? else {
+        return Err(Error::config(format!("{file}: there is no [template] table in it")));
+    };
+    t.only(KEYS)?;
+    let src = t.required("src")?;
+    let dest = t.required("dest")?;
+    let own = t.str("prefix")?.unwrap_or("");
+    // confd replaces a resource's prefix by the global one; putting one behind the other must be asked for.
+    let prefix = match t.str("prefix_mode")? {
+        None | Some("replace") if !global_prefix.is_empty() => join(global_prefix, ""),
+        None | Some("replace") => join(own, ""),
+        Some("concat") => join(global_prefix, own),
+        Some(_) => return Err(t.error("prefix_mode", "must be \"replace\" or \"concat\"")),
+    };
+    let wants = t.strs("keys")?.unwrap_or_default().iter().map(|k| join(&prefix, k)).collect();
+    let command = |key: &str, timeout: &str, default: Millis| -> Result<Option<Command>> {
+        let timeout = t.time(timeout)?.unwrap_or(default);
+        Ok(t.str(key)?.filter(|c| !c.trim().is_empty()).map(|c| line(c, timeout)))
+    };
+    let make_dirs = t.bool("make_dirs")?.unwrap_or(make_dirs);
+    let check = command("check_cmd", "check_timeout", CHECK)?;
+    let reload = command("reload_cmd", "reload_timeout", RELOAD)?;
+    let template = Template {
+        name: src.to_string(),
+        text: template(src)?,
+        dialect: Dialect::Go,
+        dest: destination(&t, dest, world, make_dirs)?,
+        inputs: Vec::new(),
+        check,
+        reload,
+        rollback: options::yes(t.bool("rollback")?),
+        group: 0,
+    };
+    Ok(Draft { template, source: 0, wants, hidden: prefix })
+}
+
+/// Path, owner and mode of a destination, as confd and pilotfish.toml both write them.
+pub fn destination(t: &Table, path: &str, world: &World, make_dirs: bool) -> Result<Dest> {
+    let mode = match t.str("mode")? {
+        None | Some("") => None,
+        Some(octal) => match u32::from_str_radix(octal.trim_start_matches("0o"), 8) {
+            Ok(m) if m <= 0o7777 => Some(m),
+            _ => return Err(t.error("mode", "must be an octal mode in quotes, such as \"0644\"")),
+        },
+    };
+    Ok(Dest {
+        path: PathBuf::from(path),
+        mode,
+        uid: id(t, "uid", "owner", "/etc/passwd", world)?,
+        gid: id(t, "gid", "group", "/etc/group", world)?,
+        make_dirs,
+    })
+}
+
+/// A number, or a name looked up in its file without the C library's name services.
+fn id(t: &Table, number: &str, name: &str, file: &str, world: &World) -> Result<Option<u32>> {
+    if let Some(id) = t.id(number)? {
+        return Ok(Some(id));
+    }
+    let Some(wanted) = t.str(name)? else { return Ok(None) };
+    if let Ok(id) = wanted.parse() {
+        return Ok(Some(id));
+    }
+    let known = (world.read)(std::path::Path::new(file)).unwrap_or_default();
+    for line in String::from_utf8_lossy(&known).lines() {
+        let mut fields = line.split(':');
+        if fields.next() == Some(wanted)
+            && let Some(id) = fields.nth(1).and_then(|id| id.parse().ok())
+        {
+            return Ok(Some(id));
+        }
+    }
+    Err(t.error(name, &["is not known in ", file, "; use `", number, "` with a number"].concat()))
+}
+
+/// A command line of confd: `{{.src}}` and `{{.dest}}` in it become `{src}` and `{dest}`.
+pub fn line(text: &str, timeout: Millis) -> Command {
+    let mut line = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        line.push_str(before);
+        let field = after.split_once("}}").map(|(inside, behind)| (inside.trim().trim_matches('-').trim(), behind));
+        match field {
+            Some((".src", behind)) => {
+                line.push_str("{src}");
+                rest = behind;
+            }
+            Some((".dest", behind)) => {
+                line.push_str("{dest}");
+                rest = behind;
+            }
+            _ => {
+                line.push_str("{{");
+                rest = after;
+            }
+        }
+    }
+    line.push_str(rest);
+    Command { argv: vec![line], is_line: true, timeout }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn command_lines() {
+        for (text, want) in [
+            ("nginx -t -c {{.src}}", "nginx -t -c {src}"),
+            ("cp {{ .src }} {{- .dest -}}", "cp {src} {dest}"),
+            ("echo {{x}} {{", "echo {{x}} {{"),
+        ] {
+            assert_eq!(line(text, 1).argv, [want]);
+        }
+    }
+
+    fn draft(text: &str, prefix: &str) -> std::result::Result<Draft, String> {
+        let world = World {
+            vars: &[],
+            read: &|p| {
+                let passwd: &[u8] = b"root:x:0:0:::\nweb:x:33:34:::\n";
+                if p.ends_with("passwd") { Ok(passwd.to_vec()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+            },
+            files: &|_| Vec::new(),
+        };
+        super::read("r.toml", text, prefix, &world, false, &|_| Ok("text".to_string())).map_err(Error::into_text)
+    }
+
+    #[test]
+    fn resources() {
+        let base = "[template]\nsrc = 's.tmpl'\ndest = '/d'\n";
+        let with = |more: &str| [base, more].concat();
+        let d = draft(&with("keys = ['/a', 'b']\nprefix = '/p'\nmode = '0640'\nowner = 'web'"), "").unwrap();
+        assert_eq!(d.wants, ["/p/a", "/p/b"]);
+        assert_eq!(d.hidden, "/p");
+        assert_eq!((d.template.dest.mode, d.template.dest.uid), (Some(0o640), Some(33)));
+        let d = draft(&with("keys = ['/a']\nprefix = '/p'"), "/g").unwrap();
+        assert_eq!(d.wants, ["/g/a"], "the global prefix replaces");
+        let d = draft(&with("keys = ['/a']\nprefix = '/p'\nprefix_mode = 'concat'"), "/g").unwrap();
+        assert_eq!(d.wants, ["/g/p/a"]);
+        assert_eq!(draft(&with("mode = '644'"), "").unwrap().template.dest.mode, Some(0o644));
+        for (text, want) in [
+            ("[template]\nsrc = 's'\n", "r.toml:1: `template.dest` is missing"),
+            ("a = 1\n", "r.toml: there is no [template] table"),
+            (&with("mode = 'rw'"), "r.toml:4: `template.mode` must be an octal mode"),
+            (&with("keys = [1]"), "r.toml:4: `template.keys` must be a list of texts"),
+            (&with("kees = []"), "r.toml:4: `template.kees` is no key here"),
+            (&with("owner = 'nobody-here'"), "`template.owner` is not known in /etc/passwd"),
+            (&with("x = "), "r.toml:4:5: "),
+        ] {
+            let e = draft(text, "").err().unwrap();
+            assert!(e.contains(want), "{e}\nwanted {want}");
+        }
+    }
+}
