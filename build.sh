@@ -228,7 +228,7 @@ run_tests() { # [NAME]
   if [ $# -gt 0 ] && [ -e "tests/$1.rs" ]; then
     cargo test $(locked) --test "$1" || die "a test failed"
   else
-    cargo test $(locked) -- "$@" || die "a test failed"
+    cargo test $(locked) --no-fail-fast -- "$@" || die "a test failed"
   fi
 }
 
