@@ -7,6 +7,7 @@ mod temp;
 use crate::error::{Error, Result, os_text};
 use crate::md5::{self, Md5};
 use crate::sys::file;
+use crate::sys::pipe::write_patiently;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -378,6 +379,12 @@ fn resolve(dest: &Dest) -> Result<Place> {
         };
         match &found {
             Some(m) if m.is_symlink() => {
+                if fs::metadata(folder_of(&path)).is_ok_and(|folder| !file::may_follow(&folder, m)) {
+                    let cause = io::Error::from(ErrorKind::PermissionDenied);
+                    let mut e = io_error("write ", &dest.path, &cause);
+                    e.text.push_str(": a symlink of another user in a folder that all may write");
+                    return Err(e);
+                }
                 let link = fs::read_link(&path).map_err(|e| io_error("write ", &dest.path, &e))?;
                 path = folder_of(&path).join(link);
                 continue;
@@ -495,12 +502,10 @@ fn sync(file: &File) -> io::Result<()> {
 /// A device, FIFO or the like is written straight. Whoever reads it may be slow or away, so not for long.
 fn write_special(path: &Path, content: &[u8]) -> io::Result<()> {
     // Our own output: through the same descriptor, so that a redirected file keeps one position.
+    let patience = u64::try_from(READER_PATIENCE.as_millis()).unwrap_or(1_000);
     match path.as_os_str().as_bytes() {
-        b"/proc/self/fd/1" | b"/dev/fd/1" => {
-            let mut out = io::stdout();
-            return out.write_all(content).and_then(|()| out.flush());
-        }
-        b"/proc/self/fd/2" | b"/dev/fd/2" => return io::stderr().write_all(content),
+        b"/proc/self/fd/1" | b"/dev/fd/1" => return write_patiently(1, content, patience),
+        b"/proc/self/fd/2" | b"/dev/fd/2" => return write_patiently(2, content, patience),
         _ => {}
     }
     let mut file = file::open_special(path)?;

@@ -2,7 +2,6 @@
 //! blocks but in poll, until the earliest deadline or for ever; it decides nothing.
 
 use std::collections::VecDeque;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +14,7 @@ use crate::plan::{self, Level, Millis, Plan};
 use crate::source::{self, News, Post, Render, Stop};
 use crate::state::{Action, Caught, Committed, Event, Job, Outcome, Rendered, State, Voice};
 use crate::store::{Reads, Snapshot, View};
-use crate::sys::pipe::Pipe;
+use crate::sys::pipe::{Pipe, write_patiently};
 use crate::sys::process::{self, Ended as ProcessEnded, Reaped, Start};
 use crate::sys::{host, signal, terminal, thread};
 use crate::template::{Context, Template};
@@ -73,7 +72,9 @@ pub fn run(plan: Plan, again: Again) -> Result<i32> {
     let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
     let is_foreground = terminal::is_ours();
     signal::install(pipe.writer());
-    process::become_subreaper();
+    if plan.app.is_some() {
+        process::become_subreaper();
+    }
     let (mut plan, mut unfinished) = (plan, Vec::new());
     loop {
         let stop = Stop::new()?;
@@ -139,6 +140,7 @@ fn generation(
         }
         // A running command belongs to the old plan: it ends first.
         if driver.commands.is_empty()
+            && !driver.state.is_ending()
             && let Some(next) = driver.next.take()
         {
             return Ok(Ended::Next(next, driver.state.unfinished()));
@@ -182,7 +184,9 @@ impl Driver<'_> {
                     if let Some(i) = self.commands.iter().position(|(p, _)| *p == pid) {
                         let (_, id) = self.commands.swap_remove(i);
                         // What a command leaves behind has no business here.
-                        process::kill(-pid, libc::SIGKILL);
+                        if self.plan.app.is_some() {
+                            process::kill(-pid, libc::SIGKILL);
+                        }
                         self.events.push_back(Event::CommandEnded { id, how: Ok(ended) });
                     }
                 }
@@ -278,6 +282,9 @@ impl Driver<'_> {
     }
 
     fn signal_group(&self, n: i32) {
+        if let (libc::SIGKILL, Some(pid)) = (n, self.app) {
+            process::kill(pid, n); // it may have left its group
+        }
         if let Some(group) = self.group {
             process::kill(-group, n);
         }
@@ -285,11 +292,14 @@ impl Driver<'_> {
 
     fn reread(&mut self) {
         match (self.again)() {
-            Ok(plan) if plan.fingerprint == self.plan.fingerprint => {
+            // One that waits for a command to end is replaced by this one, even by the one that runs.
+            Ok(plan) if self.next.is_none() && plan.fingerprint == self.plan.fingerprint => {
                 self.logger.line(Level::Debug, Voice::Confd, "the configuration is as it was");
             }
-            Ok(plan) => {
+            Ok(mut plan) => {
                 self.logger.line(Level::Info, Voice::Confd, "the configuration has changed");
+                plan.once = self.plan.once; // a folder that is empty for a moment ends nothing that runs
+                self.state.hand_over();
                 self.next = Some(Box::new(plan));
             }
             Err(e) => self.logger.line(Level::Error, Voice::Confd, &e.text),
@@ -343,8 +353,10 @@ impl Driver<'_> {
                 self.keep_stage(plan, content)?;
                 let old = std::fs::read(&plan.dest.path).unwrap_or_default();
                 let path = plan.dest.path.display().to_string();
-                let _ = std::io::stdout().write_all(diff::unified(&old, content, &path, &path).as_bytes());
-                let _ = std::io::stdout().flush();
+                let diff = diff::unified(&old, content, &path, &path);
+                if write_patiently(1, diff.as_bytes(), 2_000).is_err() {
+                    self.logger.line(Level::Warning, Voice::Confd, "the diff could not be written: nobody reads it");
+                }
                 Ok(Outcome::Shown(reasons))
             }
             dest::Compared::Differs(reasons) => {

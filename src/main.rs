@@ -15,6 +15,7 @@ use pilotfish::{driver, sys};
 /// What C's main calls: runs and gives the exit code.
 pub fn start(words: Vec<OsString>) -> i32 {
     sys::host::occupy_standard_descriptors();
+    sys::signal::ignore_pipe();
     match run(words) {
         Ok(code) => code,
         Err(e) => {

@@ -253,3 +253,58 @@ fn called_confd_it_is_confd() {
     p.expect_exit(Exit::Code(0), secs(1));
     assert_eq!(site.read("r"), "x /a/b");
 }
+
+#[test]
+fn one_failing_reload_loses_no_other_and_daemons_it_started_live_on() {
+    let site = Site::new();
+    let (touched, pid) = (site.dir.join("touched"), site.dir.join("pid"));
+    site.resource("a", "{{getv \"/v\"}}", "keys = [\"/v\"]\nreload_cmd = \"false\"");
+    let slow = format!("keys = [\"/v\"]\nreload_cmd = \"sleep 0.3; touch {}\"", touched.display());
+    site.resource("b", "{{getv \"/v\"}}", &slow);
+    let daemon = format!("keys = [\"/v\"]\nreload_cmd = \"setsid sleep 60 & echo $! > {}\"", pid.display());
+    site.resource("c", "{{getv \"/v\"}}", &daemon);
+    // Many an image says of what version its confd is.
+    let p = site.confd(&["-backend", "env", "-onetime"]).env("V", "1").env("CONFD_VERSION", "0.16.0").run(secs(30));
+    p.expect_exit(Exit::Code(1), secs(1));
+    p.check(touched.exists(), "the reload of b ran to its end");
+    let pid: i32 = site.dir.read("pid").trim().parse().unwrap();
+    p.check(processes().iter().any(|r| r.pid == pid && r.state != 'Z'), "the daemon lives");
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+#[test]
+fn once_is_no_success_when_it_is_cut_off() {
+    let silent = FakeHttp::start(|_| Answer::Hang(Vec::new()));
+    let site = Site::new();
+    site.resource("r", "{{getv \"/v\"}}", "keys = [\"/v\"]");
+    let p = site.confd(&["-onetime", "-backend", "consul", "-node", &silent.addr()]).spawn();
+    wait_until(secs(20), "a request", || (silent.count() > 0).then_some(()));
+    p.signal(libc::SIGTERM);
+    p.expect_exit(Exit::Code(143), secs(10));
+}
+
+#[test]
+fn what_answers_404_without_an_index_is_no_consul() {
+    let other = FakeHttp::start(|_| Answer::reply(404, &["Content-Type: text/plain"], "not here"));
+    let site = Site::new();
+    site.resource("r", "{{range gets \"/v/*\"}}{{.Value}}{{end}}", "keys = [\"/v\"]");
+    let p = site.confd(&["-onetime", "-backend", "consul", "-node", &other.addr()]).run(secs(20));
+    p.expect_exit(Exit::Code(1), secs(1));
+    p.check(!site.out("r").exists() && p.stderr().contains("404 not here"), "nothing is written");
+}
+
+#[test]
+fn term_is_not_lost_while_a_new_configuration_waits_for_a_command() {
+    let site = Site::new();
+    let busy = site.dir.join("busy");
+    // It ignores TERM and outlives its shell.
+    let more = format!("keys = [\"/v\"]\nreload_cmd = \"touch {}; trap '' TERM; sleep 30\"", busy.display());
+    site.resource("r", "{{getv \"/v\"}}", &more);
+    let p = site.confd(&["-watch", "-backend", "env"]).env("V", "1").spawn();
+    wait_until(secs(20), "the reload", || busy.exists().then_some(()));
+    site.resource("s", "{{getv \"/v\"}}", "keys = [\"/v\"]");
+    p.signal(libc::SIGHUP);
+    p.wait_line("the configuration has changed", secs(10));
+    p.signal(libc::SIGTERM);
+    p.expect_exit(Exit::Code(0), secs(10));
+}

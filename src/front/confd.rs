@@ -117,7 +117,7 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
             (t.check, t.reload) = (None, None);
         }
     }
-    let interval = match s.one("interval")? {
+    let interval: u64 = match s.one("interval")? {
         None => 600,
         Some(text) => text.parse().map_err(|_| bad_value(&text, "interval"))?,
     };
@@ -135,7 +135,7 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
         is_lenient: true,
         broken,
         rereads: true,
-        refresh: if s.is_on("watch")? { None } else { Some(std::cmp::max(interval, 1) * 1000) },
+        refresh: if s.is_on("watch")? { None } else { Some(std::cmp::max(interval, 1).saturating_mul(1000)) },
         log: Log { format: LogFormat::Default, level, program: argv0.to_string() },
         notes,
         ..Plan::default()
@@ -258,6 +258,10 @@ impl Settings<'_> {
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
+        // Many an image says CONFD_VERSION for itself.
+        if matches!(name, "version" | "help") {
+            return None;
+        }
         // confd's own variable for the CA file has a name of its own.
         let old = if name == "client-ca-keys" { self.world.var("CONFD_CLIENT_CAKEYS") } else { None };
         let upper = name.replace('-', "_").to_ascii_uppercase();

@@ -110,6 +110,9 @@ fn consul_from_environment(world: &World) -> Result<Consul> {
     for a in list(address) {
         c.addresses.push(consul_address(a, scheme)?);
     }
+    if c.addresses.is_empty() {
+        return Err(Error::config("CONSUL_HTTP_ADDR holds no address"));
+    }
     if let Some(t) = world.var("CONSUL_HTTP_TOKEN") {
         c.token = Secret::Text(t.to_string());
     } else if let Some(f) = world.var("CONSUL_HTTP_TOKEN_FILE") {

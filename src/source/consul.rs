@@ -137,10 +137,11 @@ struct Answer {
 
 #[inline(never)]
 fn read(c: &Consul, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, String> {
-    let index = reply.header("x-consul-index").and_then(|v| v.parse().ok());
+    let index: Option<u64> = reply.header("x-consul-index").and_then(|v| v.parse().ok());
     match reply.status {
         200 => {}
-        404 => return Ok(Answer { index, snapshot: Snapshot::default() }), // no key under this prefix
+        // Consul names its index there too; what does not is no Consul.
+        404 if index.is_some() => return Ok(Answer { index, snapshot: Snapshot::default() }), // no key under this prefix
         status => {
             let mut body = String::from_utf8_lossy(&reply.body).into_owned();
             for (_, secret) in sent.iter().filter(|(name, _)| *name != NAMESPACE) {

@@ -110,19 +110,8 @@ pub fn watch(
         }
         disturbed = 0;
         blinded = blinded.or(seen.blinded.take());
-        let mut is_trouble = backoff.is_failing();
-        if let Some(e) = &blinded
-            && !is_blind
-        {
-            let mut text = String::from("cannot watch ");
-            text.push_str(&name.to_string_lossy());
-            text.push_str(": ");
-            text.push_str(&os_text(e));
-            text.push_str("; looking every second instead (see the limits in /proc/sys/fs/inotify)");
-            say(News::Trouble(text, POLL));
-            is_trouble = true;
-        }
-        is_blind = blinded.is_some();
+        let is_trouble = backoff.is_failing();
+        let was_blind = std::mem::replace(&mut is_blind, blinded.is_some());
         let mut pause = is_blind.then(|| POLL - POLL / 4 + random.below(POLL / 2));
         match found {
             Ok(snapshot) => {
@@ -141,6 +130,20 @@ pub fn watch(
                 let is_back = missing.zip(eyes.as_ref()).is_some_and(|(root, eyes)| watch_above(eyes, root));
                 pause = Some(if is_back { 0 } else { pause.map_or(retry, |p| p.min(retry)) });
                 say(News::Trouble(e.into_text(), retry));
+            }
+        }
+        // After the keys: they can be read, if not at once.
+        if let Some(e) = &blinded
+            && !was_blind
+        {
+            let mut text = String::from("cannot watch ");
+            text.push_str(&name.to_string_lossy());
+            text.push_str(": ");
+            text.push_str(&os_text(e));
+            text.push_str("; looking every second instead (see the limits in /proc/sys/fs/inotify)");
+            say(News::Trouble(text, POLL));
+            if !backoff.is_failing() {
+                say(News::Recovered);
             }
         }
         // A large folder that changes all the time may cost half of one processor, not all of it.

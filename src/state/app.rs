@@ -83,7 +83,7 @@ impl App {
 
 impl State {
     /// Whether pilotfish is on its way out: no new work begins.
-    pub(super) fn is_ending(&self) -> bool {
+    pub fn is_ending(&self) -> bool {
         matches!(self.app.phase, Phase::Stopping { .. } | Phase::Sweeping { .. } | Phase::Ended)
     }
 
@@ -99,19 +99,16 @@ impl State {
     pub(super) fn app_deadline(&self) -> Option<Millis> {
         match &self.app.phase {
             Phase::Waiting => {
-                let give_up = self.plan.start_timeout.map(|t| self.started.saturating_add(t));
+                let done = self.groups.iter().all(|g| g.is_done);
+                let give_up = self.plan.start_timeout.filter(|_| !done).map(|t| self.started.saturating_add(t));
                 let say = (!self.app.said_waiting).then(|| self.started.saturating_add(PATIENCE));
                 give_up.into_iter().chain(say).min()
             }
             Phase::Resting { until } => Some(*until),
             Phase::Restarting { deadline, killed: false }
-            | Phase::Stopping { deadline, killed: false }
+            | Phase::Stopping { deadline, .. }
             | Phase::Sweeping { deadline, .. } => Some(*deadline),
-            Phase::Restarting { killed: true, .. }
-            | Phase::Stopping { killed: true, .. }
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Ended => None,
+            Phase::Restarting { killed: true, .. } | Phase::Starting | Phase::Running | Phase::Ended => None,
         }
     }
 
@@ -123,6 +120,7 @@ impl State {
                 if !*killed && *deadline <= now =>
             {
                 *killed = true;
+                *deadline = now.saturating_add(LAST);
                 say(
                     out,
                     Level::Warning,
@@ -130,6 +128,12 @@ impl State {
                     format_args!("main program did not stop in time: killing it"),
                 );
                 out.push(Action::SignalGroup(KILL));
+            }
+            // Not even KILL ended it in time: it hangs in the kernel, or is not ours to signal.
+            Phase::Stopping { deadline, killed: true } if *deadline <= now => {
+                let deadline = now.saturating_add(LAST);
+                self.app.phase = Phase::Sweeping { deadline, killed: true, code: 128 + KILL };
+                out.push(Action::SignalRest(KILL));
             }
             Phase::Sweeping { deadline, killed: false, code } if *deadline <= now => {
                 let code = *code;
@@ -155,16 +159,15 @@ impl State {
         let done = self.groups.iter().all(|g| g.is_done);
         if self.plan.once {
             let tried = self.groups.iter().all(|g| (g.is_done || g.is_failing) && g.is_idle());
-            if tried && (self.reloads_are_done() || self.reload_is_failing()) {
+            if tried && self.reloads_are_tried() {
                 let failed = !done
                     || !self.plan.broken.is_empty()
                     || self.reload_is_failing()
                     || self.groups.iter().any(|g| g.is_failing);
                 self.finish(now, i32::from(failed), out);
+                return;
             }
-            return;
-        }
-        if done {
+        } else if done {
             if self.plan.app.is_some() {
                 say(out, Level::Info, Voice::Supervisor, format_args!("starting main program now"));
                 self.start_app(out);
@@ -173,7 +176,7 @@ impl State {
             }
             return;
         }
-        if self.plan.start_timeout.is_some_and(|t| self.started.saturating_add(t) <= now) {
+        if !done && self.plan.start_timeout.is_some_and(|t| self.started.saturating_add(t) <= now) {
             let missing = self.missing();
             let after = span(now.saturating_sub(self.started));
             say(out, Level::Error, Voice::Supervisor, format_args!("giving up after {after}: {missing}"));
@@ -305,8 +308,8 @@ impl State {
 
     fn on_stop(&mut self, now: Millis, n: i32, out: &mut Vec<Action>) {
         let Some(app) = &self.plan.app else {
-            // A daemon that was asked to end did its job.
-            self.finish(now, 0, out);
+            // A daemon that was asked to end did its job; one run that was cut off did not.
+            self.finish(now, if self.plan.once { 128 + n } else { 0 }, out);
             return;
         };
         let signal = if n == TERM { app.stop_signal } else { n };

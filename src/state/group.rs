@@ -14,6 +14,8 @@ use crate::sys::process::Ended;
 pub struct Template {
     /// Its content may differ from its file: render it at the next attempt.
     pub needed: bool,
+    /// Its render is under way: what it reads is not known yet.
+    pub rendering: bool,
     /// What its last render looked at.
     pub reads: Reads,
     /// The failure that was said last.
@@ -43,6 +45,8 @@ pub struct Group {
     pub is_done: bool,
     /// Its last attempt failed.
     pub is_failing: bool,
+    /// Some of its files are new, others failed to be: the app is told when all are.
+    untold: bool,
 }
 
 #[derive(Default)]
@@ -111,7 +115,7 @@ impl State {
         let mut earliest: Option<Millis> = None;
         for (g, group) in self.groups.iter().enumerate() {
             let at = match &group.phase {
-                Phase::Idle if self.inputs_ready(g) => self.attempt_time(group),
+                Phase::Idle if !self.is_handing_over && self.inputs_ready(g) => self.attempt_time(group),
                 Phase::Checking { left, .. } => left.iter().filter(|c| !c.killed).map(|c| c.deadline).min(),
                 Phase::Idle | Phase::Rendering | Phase::Committing => None,
             };
@@ -126,7 +130,7 @@ impl State {
         }
         for g in 0..self.groups.len() {
             let due = self.groups.get(g).is_some_and(|group| self.attempt_time(group).is_some_and(|at| at <= now));
-            let ready = due && self.inputs_ready(g);
+            let ready = due && !self.is_handing_over && self.inputs_ready(g);
             let Some(group) = self.groups.get_mut(g) else { continue };
             if let Phase::Checking { left, .. } = &mut group.phase {
                 for check in left.iter_mut().filter(|c| !c.killed && c.deadline <= now) {
@@ -144,6 +148,7 @@ impl State {
             for (t, (state, plan)) in self.templates.iter_mut().zip(&self.plan.templates).enumerate() {
                 if plan.group == g && state.needed {
                     state.needed = false;
+                    state.rendering = true;
                     templates.push(t);
                 }
             }
@@ -164,6 +169,7 @@ impl State {
             let path = self.plan.templates.get(r.template).map(|p| p.dest.path.display().to_string());
             let path = path.as_deref().unwrap_or("");
             t.reads = r.reads;
+            t.rendering = false;
             t.staged = false;
             match r.outcome {
                 Outcome::Same => {
@@ -290,6 +296,7 @@ impl State {
         let Some(group) = self.groups.get_mut(g) else { return };
         if templates.is_empty() {
             group.settled();
+            self.tell_app(now, g);
             return;
         }
         group.phase = Phase::Committing;
@@ -298,6 +305,13 @@ impl State {
             keep.extend(group.probation.iter().filter(|(_, until)| *until > now).map(|(t, _)| *t));
         }
         out.push(Action::Commit { group: g, templates, keep });
+    }
+
+    /// All files of the group are in place: the app is to learn of those that changed.
+    fn tell_app(&mut self, now: Millis, g: usize) {
+        if self.groups.get_mut(g).is_some_and(|group| std::mem::take(&mut group.untold)) {
+            self.want_app_reload(now);
+        }
     }
 
     pub(super) fn on_committed(&mut self, now: Millis, g: usize, results: Vec<Committed>, out: &mut Vec<Action>) {
@@ -340,8 +354,11 @@ impl State {
             }
         }
         let untold = self.app_reload_is_pending();
-        if any {
-            self.want_app_reload(now);
+        if let Some(group) = self.groups.get_mut(g) {
+            group.untold |= any;
+        }
+        if !failed {
+            self.tell_app(now, g);
         }
         let probation = self.plan.app.as_ref().filter(|_| self.app_runs()).map(|a| now.saturating_add(a.probation));
         if let (Some(group), Some(until), false) = (self.groups.get_mut(g), probation, undo.is_empty()) {

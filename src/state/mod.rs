@@ -228,6 +228,8 @@ pub struct State {
     started: Millis,
     /// When the configuration is read again.
     refresh: Option<Millis>,
+    /// Another state takes over as soon as no command runs: nothing new begins.
+    is_handing_over: bool,
 }
 
 impl State {
@@ -245,6 +247,7 @@ impl State {
             last_id: 0,
             started: 0,
             refresh: None,
+            is_handing_over: false,
             plan,
         }
     }
@@ -318,6 +321,11 @@ impl State {
             self.refresh = self.plan.refresh.map(|every| now.saturating_add(every));
             out.push(Action::Reread);
         }
+    }
+
+    /// Begins nothing new from here on.
+    pub fn hand_over(&mut self) {
+        self.is_handing_over = true;
     }
 
     /// The files whose reload has not succeeded yet, for the state that comes after this one.

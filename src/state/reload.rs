@@ -84,7 +84,13 @@ impl State {
         }
     }
 
+    /// Whether every reload that was wanted has ended, well or not.
+    pub(super) fn reloads_are_tried(&self) -> bool {
+        self.reloads.iter().all(|r| r.is_done() || (r.running.is_none() && r.backoff.is_failing()))
+    }
+
     /// Whether every reload that was wanted has succeeded.
+    #[cfg(test)]
     pub(super) fn reloads_are_done(&self) -> bool {
         self.reloads.iter().all(Reload::is_done)
     }
@@ -101,6 +107,7 @@ impl State {
         match self.reloads.iter().find_map(|r| r.running.as_ref()) {
             Some(r) if r.id == 0 || r.killed => None,
             Some(r) => Some(r.deadline),
+            None if self.is_handing_over => None,
             None => self.reloads.iter().filter_map(|r| r.wanted).min(),
         }
     }
@@ -114,6 +121,9 @@ impl State {
                 r.killed = true;
                 out.push(Action::KillCommand(r.id));
             }
+            return;
+        }
+        if self.is_handing_over {
             return;
         }
         let Some(i) = self.reloads.iter().position(|r| r.wanted.is_some_and(|at| at <= now)) else { return };
@@ -210,7 +220,8 @@ impl State {
         let Some(r) = self.reloads.get_mut(i) else { return };
         let wait = r.backoff.failed(&mut self.random);
         if r.wanted.is_none() {
-            r.wanted = Some(now.saturating_add(wait));
+            // Once is once.
+            r.wanted = Some(if self.plan.once { Millis::MAX } else { now.saturating_add(wait) });
         }
         let path = self.plan.templates.get(i).filter(|_| !is_app).map(|t| t.dest.path.display().to_string());
         let of = path.map_or(String::new(), |p| format!(" of {p}"));

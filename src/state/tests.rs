@@ -702,3 +702,86 @@ fn run_sequence(reload: Reload, mut code: u32, depth: u32, kinds: u32) {
         assert!(w.now - begin <= 10_000, "longer than ten seconds in {trace}");
     }
 }
+
+#[test]
+fn a_change_during_a_render_on_a_thread_is_not_lost() {
+    let mut w = World::new(plan(vec![template("/", false, false, 0)], Reload::Signal(HUP)));
+    w.data("1");
+    assert_eq!(names(&w.tick()), "render0"); // runs on a thread: it looks up names
+    w.now = 50;
+    w.data("2"); // comes while it renders "1"
+    assert_eq!(names(&w.rendered(0, vec![(0, staged())])), "commit0");
+    w.committed(0, &[0]);
+    w.tick();
+    w.feed(Event::AppStarted);
+    w.now = 60_000;
+    let later = names(&w.tick());
+    assert_eq!(later, "render0", "the file holds 1, the source 2");
+}
+
+#[test]
+fn a_change_of_what_the_render_under_way_reads_is_not_lost() {
+    let mut w = World::new(plan(vec![template("/", false, false, 0)], Reload::Signal(HUP)));
+    w.reads = Reads::default();
+    w.reads.key("/switch");
+    w.run_app();
+    let snap = |a: &str, b: &str| {
+        Arc::new(Snapshot::new(vec![
+            (Arc::from("/k"), Arc::from(b.as_bytes())),
+            (Arc::from("/switch"), Arc::from(a.as_bytes())),
+        ]))
+    };
+    w.now = 1_000;
+    w.feed(Event::Data { watch: 0, snapshot: snap("on", "1") });
+    assert_eq!(names(&w.tick()), "render0");
+    w.now = 1_050;
+    w.feed(Event::Data { watch: 0, snapshot: snap("on", "2") });
+    w.reads.key("/k"); // the render under way reads /k too
+    assert_eq!(names(&w.rendered(0, vec![(0, staged())])), "commit0");
+    w.committed(0, &[0]);
+    w.now = 60_000;
+    let later = names(&w.tick());
+    assert!(later.contains("render0"), "{later}");
+}
+
+#[test]
+fn half_a_group_is_not_told_to_the_app() {
+    let mut w =
+        World::new(plan(vec![template("/", false, false, 0), template("/", false, false, 0)], Reload::Signal(HUP)));
+    w.data("1");
+    w.tick();
+    w.rendered(0, vec![(0, staged()), (1, staged())]);
+    w.committed(0, &[0, 1]);
+    assert_eq!(names(&w.tick()), "start");
+    w.feed(Event::AppStarted);
+    w.now = 60_000;
+    w.data("2");
+    w.tick();
+    w.rendered(0, vec![(0, staged()), (1, staged())]);
+    let results = vec![
+        Committed { template: 0, result: Ok(false) },
+        Committed { template: 1, result: Err(Error::new(crate::error::Kind::Transient, "no space left")) },
+    ];
+    w.feed(Event::Committed { group: 0, results });
+    assert_eq!(names(&w.tick()), "", "the app is told of half a change");
+}
+
+#[test]
+fn once_has_no_deadline_in_the_past() {
+    let mut p = plan(vec![template("/", false, false, 0)], Reload::None);
+    p.app = None;
+    p.once = true;
+    let mut w = World::new(p);
+    w.now = 1_500;
+    assert_eq!(names(&w.tick()), "");
+    assert!(w.state.deadline().is_none_or(|d| d > w.now), "{:?} is over at {}", w.state.deadline(), w.now);
+}
+
+#[test]
+fn an_app_that_outlives_kill_holds_nobody_up() {
+    let mut w = World::new(plan(vec![template("/", false, false, 0)], Reload::Signal(HUP)));
+    w.run_app();
+    w.feed(Event::Signal(TERM));
+    assert_eq!(names(&w.sleep(8_000)), "group9");
+    assert!(w.state.deadline().is_some(), "waits for ever for an app that KILL does not end");
+}

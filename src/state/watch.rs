@@ -45,7 +45,8 @@ impl State {
             let touched = template.inputs.iter().filter(|i| i.watch == watch).any(|input| match &changed {
                 None => true,
                 Some(keys) => keys.iter().any(|key| {
-                    key.starts_with(&input.prefix) && t.reads.touches(key.get(input.strip..).unwrap_or(key))
+                    key.starts_with(&input.prefix)
+                        && (t.rendering || t.reads.touches(key.get(input.strip..).unwrap_or(key)))
                 }),
             });
             if touched {
@@ -65,7 +66,8 @@ impl State {
         if w.trouble.is_none() {
             w.trouble = Some((now, text));
         }
-        if self.plan.once {
+        let is_silent = w.snapshot.is_none();
+        if self.plan.once && is_silent {
             self.finish(now, 1, out);
         }
     }

@@ -33,6 +33,15 @@ pub fn has_no_reader(e: &io::Error) -> bool {
     e.raw_os_error() == Some(libc::ENXIO)
 }
 
+/// Whether a symlink may be followed as the kernel's fs.protected_symlinks has it (proc(5)): in a sticky folder that all
+/// may write, only our own or the folder owner's.
+pub fn may_follow(folder: &std::fs::Metadata, link: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    // SAFETY: geteuid cannot fail.
+    let me = unsafe { libc::geteuid() };
+    folder.mode() & 0o1002 != 0o1002 || link.uid() == me || link.uid() == folder.uid()
+}
+
 /// Whether a process of this id exists in our pid namespace, also one that we may not signal.
 pub fn is_alive(pid: i32) -> bool {
     if pid <= 0 {

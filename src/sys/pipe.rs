@@ -81,6 +81,34 @@ pub fn is_writable(fd: RawFd, timeout: u64) -> bool {
     }
 }
 
+/// Writes all of it, waiting at most `patience` milliseconds for the reader each time.
+///
+/// # Errors
+/// The reader is gone or too slow.
+pub fn write_patiently(fd: RawFd, bytes: &[u8], patience: u64) -> io::Result<()> {
+    // A pipe with room takes PIPE_BUF bytes at once (pipe(7)); more could block.
+    for piece in bytes.chunks(4096) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            if !is_writable(fd, patience) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            // SAFETY: valid memory of that length.
+            let n = unsafe { libc::write(fd, rest.as_ptr().cast(), rest.len()) };
+            match usize::try_from(n) {
+                Ok(n) => rest = rest.get(n..).unwrap_or(&[]),
+                Err(_) => {
+                    let e = io::Error::last_os_error();
+                    if !matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) {
+                        return Err(e);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Sleeps in poll(2) until `fd` is readable, a signal came, or `timeout` milliseconds are over.
 /// True when the descriptor has something to say (data, end or error).
 pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<u64>) -> bool {

@@ -71,6 +71,11 @@ pub fn install(pipe: RawFd) {
     }
 }
 
+/// Lets a write to a pipe that nobody reads fail instead of ending us.
+pub fn ignore_pipe() {
+    set(libc::SIGPIPE, libc::SIG_IGN);
+}
+
 /// Sets one disposition; KILL, STOP and the C library's own give an error that changes nothing.
 pub(super) fn set(n: i32, handler: libc::sighandler_t) {
     // SAFETY: a zeroed sigaction with a handler of the right kind; async-signal-safe.
