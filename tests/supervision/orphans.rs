@@ -83,7 +83,8 @@ fn with_chain(pilotfish: Cmd, tag: &str, app: &str) -> Proc {
     let script = format!("setsid sh -c \"$CHAIN\" kin-{tag} 3 & {app}");
     let proc = pilotfish.env("CHAIN", CHAIN).env("TAG", tag).args(["sh", "-c", &script]).spawn();
     proc.wait_line("kin 0", secs(30));
-    proc.check(chain(tag).len() == 4, "there should be four of a chain");
+    // A shell between fork and exec counts as one more for a moment.
+    wait_until(secs(20), "there should be four of a chain", || (chain(tag).len() == 4).then_some(()));
     proc
 }
 
