@@ -7,6 +7,22 @@ use std::sync::Arc;
 /// A key and its value. Keys have a leading `/`; values are bytes.
 pub type Entry = (Arc<str>, Arc<[u8]>);
 
+/// A key as templates know it: with a `/` in front and none at the end, no empty parts, `.` and `..` resolved, as confd has
+/// it by Go's path.Join.
+pub fn clean(key: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in key.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            p => parts.push(p),
+        }
+    }
+    ["/", &parts.join("/")].concat()
+}
+
 /// All keys of one source under one prefix, at one index or revision.
 #[derive(Clone, Default)]
 pub struct Snapshot {

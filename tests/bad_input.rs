@@ -34,6 +34,36 @@ fn refused(proc: &Proc, code: i32, message: &str) {
 const TEMPLATE: &str = "[[template]]\ntext = 'x'\ndest = '/nowhere/x'\n";
 
 #[test]
+fn slips_with_the_variables_of_the_sidecar_are_named() {
+    let resource = |name: &str, dest: &str| format!("{name}\n[template]\nsrc = '/a.tmpl'\ndest = '{dest}'\r");
+    let base =
+        || pilotfish().args(["confd-sidecar", "true"]).env("CONFD_BACKEND", "env").env("CONFD_CONFDIR", "/nowhere");
+    let dir = TempDir::new();
+    let one = resource("a.toml", &dir.join("one").display().to_string());
+    refused(
+        &base().env("CONFD_CONFDFILE", r"a.toml\n[template]\nsrc = 'a'").run(WAIT),
+        78,
+        r"CONFD_CONFDFILE: it has no line ends but \n as two characters; they must be real line ends",
+    );
+    refused(
+        &base().env("CONFD_TEMPLATE_1", "a.tmpl\nx").env("CONFD_TEMPLATE_2", "./a.tmpl\ny").run(WAIT),
+        78,
+        "CONFD_TEMPLATE_2: another CONFD_TEMPLATE has the name ./a.tmpl already",
+    );
+    let two = resource("b.toml", &dir.join("one").display().to_string());
+    let same = format!("{} is the destination of both /a.tmpl and /a.tmpl", dir.join("one").display());
+    let both = base().env("CONFD_CONFDFILE_1", &one).env("CONFD_CONFDFILE_2", two).env("CONFD_TEMPLATE", "a.tmpl\nx");
+    refused(&both.run(WAIT), 78, &same);
+    // Windows line ends, a name with a path's `/`, a template nobody uses: it works, and says so.
+    let proc = base().env("CONFD_CONFDFILE", one).env("CONFD_TEMPLATE_A", "a.tmpl\nx").env("CONFD_TEMPLATE_B", "b\ny");
+    let proc = proc.run(WAIT);
+    proc.expect_exit(Exit::Code(0), WAIT);
+    assert_eq!(dir.read("one"), "x");
+    let warning = "WARNING the template b of a CONFD_TEMPLATE* is used by no resource";
+    proc.check(proc.stderr().contains(warning), "it says that b is not used");
+}
+
+#[test]
 fn a_configuration_that_is_no_toml_is_shown_with_its_place() {
     for (toml, message) in [
         (
@@ -194,7 +224,8 @@ fn a_confd_resource_is_checked_as_well() {
         ),
         (
             "[template]\nsrc = 'b.tmpl'\ndest = '/x'\n",
-            "cannot read the template /nowhere/templates/b.tmpl: No such file or directory",
+            "cannot read the template /nowhere/templates/b.tmpl: No such file or directory (and no CONFD_TEMPLATE* is \
+             named b.tmpl)",
         ),
         (
             "[template]\nsrc = 'a.tmpl'\ndest = \"/x\nmode = '0644'\n",

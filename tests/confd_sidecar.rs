@@ -508,7 +508,10 @@ fn without_a_program_or_with_an_unknown_backend_the_usage_is_said() {
     let path = dir.join("templates/x.tmpl");
     assert_eq!(
         proc.stderr(),
-        format!("pilotfish: cannot read the template {}: No such file or directory\n", path.display())
+        format!(
+            "pilotfish: cannot read the template {}: No such file or directory (and no CONFD_TEMPLATE* is named x.tmpl)\n",
+            path.display()
+        )
     );
 }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::backend::Backend;
-use super::draft::{Draft, assemble};
+use super::draft::{Draft, assemble, same_destination};
 use super::table::Table;
 use super::{Invocation, World, options, resource};
 use crate::error::{Error, Kind, Result};
@@ -106,7 +106,11 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
     };
     let (source, mut notes) = backend.source(false, s.world, &|_| Ok(()))?;
     let dir = PathBuf::from(s.one("confdir")?.unwrap_or_else(|| "/etc/confd".to_string()));
-    let (drafts, broken) = resources(&dir, &s.one("prefix")?.unwrap_or_default(), &name, s.world);
+    let (mut drafts, mut broken) = resources(&dir, &s.one("prefix")?.unwrap_or_default(), &name, s.world);
+    while let Some((later, why)) = same_destination(&drafts) {
+        drafts.remove(later);
+        broken.push(why);
+    }
     if drafts.is_empty() && broken.is_empty() {
         notes.push((Level::Warning, format!("Found no templates in {}/conf.d", dir.display())));
     }

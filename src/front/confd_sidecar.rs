@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::backend::Backend;
-use super::draft::assemble;
+use super::draft::{assemble, same_destination};
 use super::options::Options;
 use super::{World, native, options, resource};
 use crate::error::{Error, Result};
@@ -57,9 +57,11 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
         }
     }
     files.extend(resources);
-    let text_of = |src: &str| match templates.iter().find(|(name, _)| name == src) {
+    let text_of = |src: &str| match templates.iter().find(|(name, _)| plain(name) == plain(src)) {
         Some((_, text)) => Ok(text.clone()),
-        None => world.text(&dir.join("templates").join(src.trim_start_matches('/')), "the template"),
+        None => world
+            .text(&dir.join("templates").join(plain(src)), "the template")
+            .map_err(|e| Error::config(format!("{e} (and no CONFD_TEMPLATE* is named {src})"))),
     };
     let prefix = world.var("CONFD_PREFIX").unwrap_or("");
     let mut drafts = Vec::new();
@@ -72,6 +74,14 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     if drafts.is_empty() {
         let text = ["no template resource in CONFD_CONFDFILE* nor in ", &dir.display().to_string(), "/conf.d"];
         notes.push((Level::Warning, text.concat()));
+    }
+    if let Some((_, why)) = same_destination(&drafts) {
+        return Err(Error::config(why));
+    }
+    for (name, _) in &templates {
+        if !drafts.iter().any(|d| plain(&d.template.name) == plain(name)) {
+            notes.push((Level::Warning, format!("the template {name} of a CONFD_TEMPLATE* is used by no resource")));
+        }
     }
     let (watches, mut templates) = assemble(drafts);
     if options.is_set("make-dirs") {
@@ -105,22 +115,34 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     Ok(plan)
 }
 
+/// A template's name as a path below its folder.
+fn plain(name: &str) -> &str {
+    name.trim_start_matches("./").trim_start_matches('/')
+}
+
 /// The named texts of `VARIABLE` and `VARIABLE_x`, in the variables' order: the first line is the name.
-fn named(world: &World, variable: &str) -> Result<Vec<(String, String)>> {
+fn named(world: &World, base: &str) -> Result<Vec<(String, String)>> {
     let mut mine: Vec<&(String, String)> = world
         .vars
         .iter()
-        .filter(|(n, _)| n.strip_prefix(variable).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
+        .filter(|(n, _)| n.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
         .collect();
     mine.sort();
-    let mut all = Vec::new();
+    let mut all: Vec<(String, String)> = Vec::new();
     for (variable, value) in mine {
+        if !value.contains('\n') && value.contains("\\n") {
+            let why = "it has no line ends but \\n as two characters; they must be real line ends";
+            return Err(Error::config(format!("{variable}: {why}")));
+        }
         let (name, text) = value.split_once('\n').unwrap_or((value, ""));
         let name = name.trim();
         if name.is_empty() || Path::new(name).file_name().is_none() {
             return Err(Error::config(format!("{variable}: its first line must be a file name")));
         }
-        all.push((name.to_string(), text.to_string()));
+        if all.iter().any(|(n, _)| plain(n) == plain(name)) {
+            return Err(Error::config(format!("{variable}: another {} has the name {name} already", base)));
+        }
+        all.push((name.to_string(), text.trim_end_matches('\r').to_string()));
     }
     Ok(all)
 }

@@ -15,6 +15,18 @@ pub struct Draft {
     pub hidden: String,
 }
 
+/// Two drafts that write the same file would take turns: what is wrong, and which is the later one.
+pub fn same_destination(drafts: &[Draft]) -> Option<(usize, String)> {
+    for (i, later) in drafts.iter().enumerate() {
+        let path = &later.template.dest.path;
+        if let Some(first) = drafts.iter().take(i).find(|d| d.template.dest.path == *path) {
+            let (a, b) = (&first.template.name, &later.template.name);
+            return Some((i, format!("{} is the destination of both {a} and {b}", path.display())));
+        }
+    }
+    None
+}
+
 /// The watches that give all drafts their keys, and the templates wired to them.
 pub fn assemble(drafts: Vec<Draft>) -> (Vec<Watch>, Vec<Template>) {
     let mut all: Vec<(usize, &str)> =

@@ -156,19 +156,9 @@ fn consul_source(consul: Consul, allow_empty: bool) -> Source {
     Source { name, kind: SourceKind::Consul(consul), allow_empty }
 }
 
-/// Joins as Go's path.Join does, with a leading `/`: no empty parts, `.` and `..` resolved, no `/` at the end.
+/// Joins as Go's path.Join does, with a leading `/`.
 fn join(prefix: &str, key: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in prefix.split('/').chain(key.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            p => parts.push(p),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    crate::store::clean(&[prefix, "/", key].concat())
 }
 
 #[cfg(test)]

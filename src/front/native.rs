@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::draft::{Draft, assemble};
+use super::draft::{Draft, assemble, same_destination};
 use super::options::Options;
 use super::table::Table;
 use super::{World, consul_address, consul_from_environment, consul_source, join, list, options, resource};
@@ -94,6 +94,9 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     }
     for given in options.all("template") {
         drafts.push(template_option(given, &sources, options, world)?);
+    }
+    if let Some((_, why)) = same_destination(&drafts) {
+        return Err(Error::config(why));
     }
     let (watches, templates) = assemble(drafts);
     let app_table = root.table("app")?;

@@ -11,7 +11,7 @@ use crate::backoff::{Backoff, Random};
 use crate::base64;
 use crate::formats::json;
 use crate::plan::{Consul, Millis, Secret};
-use crate::store::{Entry, Snapshot};
+use crate::store::{self, Entry, Snapshot};
 use crate::value::Value;
 
 /// Most bytes a value may have.
@@ -95,7 +95,7 @@ pub fn decode(body: &[u8]) -> Result<Snapshot, String> {
     const NO_LIST: &str = "the answer is no list of keys";
     let text = std::str::from_utf8(body).map_err(|_| format!("{NO_LIST}: it is no UTF-8"))?;
     let mut entries = Vec::new();
-    let mut wrong = None;
+    let (mut unclean, mut wrong) = (Vec::new(), None);
     let read = json::each(text, &mut |item| {
         let field = |name: &str| item.as_map().and_then(|m| m.get(name));
         let found = match (field("Key").and_then(Value::as_str), field("Value")) {
@@ -104,20 +104,26 @@ pub fn decode(body: &[u8]) -> Result<Snapshot, String> {
             _ => return false,
         };
         match found {
-            Ok(entry) => entries.push(entry),
+            // A "folder" of Consul's pages is a key that ends in `/`: `up/` is `/up` here, unless there is one.
+            Ok((entry, true)) => entries.push(entry),
+            Ok((entry, false)) => unclean.push(entry),
             Err(why) => wrong = Some(why),
         }
         wrong.is_none()
     });
     match (wrong, read) {
         (Some(why), _) => Err(why),
-        (None, Ok(true)) => Ok(Snapshot::new(entries)),
+        (None, Ok(true)) => {
+            unclean.append(&mut entries); // of equal keys the last wins
+            Ok(Snapshot::new(unclean))
+        }
         (None, Ok(false)) => Err(NO_LIST.to_string()),
         (None, Err(why)) => Err(format!("{NO_LIST}: {why}")),
     }
 }
 
-fn entry(key: &str, value: &str, before: usize) -> Result<Entry, String> {
+/// The entry, and whether its key is spelt as templates know it.
+fn entry(key: &str, value: &str, before: usize) -> Result<(Entry, bool), String> {
     let wrong = |why: &str| format!("key {key}: {why}");
     let data = base64::decode(value).ok_or_else(|| wrong("its value is no base64"))?;
     if data.len() > MAX_VALUE {
@@ -126,7 +132,9 @@ fn entry(key: &str, value: &str, before: usize) -> Result<Entry, String> {
     if before >= MAX_KEYS {
         return Err(wrong("more than 1000000 keys"));
     }
-    Ok((Arc::from(["/", key].concat()), Arc::from(data)))
+    let clean = store::clean(key);
+    let is_clean = clean.strip_prefix('/') == Some(key);
+    Ok(((Arc::from(clean), Arc::from(data)), is_clean))
 }
 
 /// What one request came to.
@@ -175,6 +183,9 @@ fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
             }
         },
     };
+    if token.bytes().any(|b| !(b' '..=b'~').contains(&b)) {
+        return Err("the token has a character that no HTTP header may hold".to_string());
+    }
     if !token.is_empty() {
         all.push(("x-consul-token", token));
     }
@@ -294,6 +305,11 @@ mod tests {
         let s = decode(body).unwrap();
         let all: Vec<(&str, &[u8])> = s.entries().iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(all, [("/app/a", &b""[..]), ("/app/b", b"v1"), ("/app/é", b"")]);
+        let body = br#"[{"Key":"up","Value":"eA=="},{"Key":"up/","Value":null},{"Key":"d/","Value":null},
+                        {"Key":"d//x","Value":"eQ=="}]"#;
+        let s = decode(body).unwrap();
+        let all: Vec<(&str, &[u8])> = s.entries().iter().map(|(k, v)| (&**k, &**v)).collect();
+        assert_eq!(all, [("/d", &b""[..]), ("/d/x", b"y"), ("/up", b"x")]);
         for (bad, want) in [
             (&br#"[{"Key":"k","Value":"!"}]"#[..], "key k: its value is no base64"),
             (br#"{"a":1}"#, "no list of keys"),

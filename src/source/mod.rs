@@ -150,6 +150,7 @@ fn environment(prefix: &str) -> Snapshot {
         let Some(name) = name.to_str() else { continue };
         let mut key = String::from("/");
         key.push_str(&crate::case::lower(name).replace('_', "/"));
+        let key = crate::store::clean(&key);
         if key.starts_with(prefix) {
             entries.push((Arc::from(key), Arc::from(value.as_bytes())));
         }

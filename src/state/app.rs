@@ -239,6 +239,7 @@ impl State {
                 return;
             }
             Phase::Stopping { .. } => {
+                say(out, Level::Info, Voice::Supervisor, format_args!("main program ended: {}", words(ended)));
                 self.finish(now, ended.code(), out);
                 return;
             }
@@ -246,10 +247,7 @@ impl State {
         }
         self.forget_app_reload();
         let restart = self.plan.app.as_ref().map_or(Restart::Never, |a| a.restart);
-        let how = match ended {
-            Ended::Exit(n) => format!("exit status {n}"),
-            Ended::Signal(n) | Ended::Stopped(n) => format!("signal {n}"),
-        };
+        let how = words(ended);
         if self.roll_back(now, &["main program ended (", &how, ")"].concat(), out) {
             self.start_app(out);
             return;
@@ -340,5 +338,13 @@ impl State {
             self.app.phase = Phase::Ended;
             out.push(Action::Exit(code));
         }
+    }
+}
+
+/// How a process ended, in words.
+fn words(ended: Ended) -> String {
+    match ended {
+        Ended::Exit(n) => format!("exit status {n}"),
+        Ended::Signal(n) | Ended::Stopped(n) => format!("signal {n}"),
     }
 }
