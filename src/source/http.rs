@@ -155,7 +155,7 @@ impl Connector for Wires {
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Wire>, Error> {
         let socket = match &self.unix {
-            Some(path) => Socket::Unix(UnixStream::connect(path)?),
+            Some(path) => Socket::Unix(crate::sys::socket::connect_unix(path)?),
             None => {
                 let each = details.timeout.not_zero().map_or(Duration::from_millis(CONNECT), |d| *d);
                 let mut last = Error::HostNotFound;

@@ -6,5 +6,6 @@ pub mod inotify;
 pub mod pipe;
 pub mod process;
 pub mod signal;
+pub mod socket;
 pub mod terminal;
 pub mod thread;
