@@ -40,6 +40,9 @@ fn gaps(at: &[Instant]) -> Vec<Duration> {
 /// The outages said so far are `n` beginnings and `n` ends, one after the other.
 #[track_caller]
 fn each_outage_is_said_twice(fish: &Fish, n: usize) {
+    if n > 0 {
+        fish.wait_recovery(n); // a file may be seen before the line that was written ahead of it is read
+    }
     fish.check(fish.outages() == (n, n), &format!("{:?} beginnings and ends were said, not {n}", fish.outages()));
     let mut down = false;
     for line in fish.proc.lines() {
@@ -143,9 +146,6 @@ fn a_snapshot_restored_under_a_watch_shows_within_the_wait() {
     fish.end();
 }
 
-/// Elections in a row that a cluster of three may need on a busy machine.
-const REPEATED: usize = 3;
-
 #[test]
 fn without_a_leader_the_last_good_file_stays_and_stale_reads_go_on_where_allowed() {
     let mut cluster = Consul::cluster(3);
@@ -168,8 +168,7 @@ fn without_a_leader_the_last_good_file_stays_and_stale_reads_go_on_where_allowed
         fish.wait("f", "v2");
     }
     let before = plain.outages().0;
-    // An election that has to be repeated, as on a busy machine, is another outage with its own two lines.
-    plain.check(before <= REPEATED, "the loss of a leader is an outage, not each try");
+    plain.check(before <= 1, "the loss of a leader is at most one outage");
     each_outage_is_said_twice(&plain, before);
 
     // Another dies: no quorum, no leader.
@@ -197,7 +196,7 @@ fn without_a_leader_the_last_good_file_stays_and_stale_reads_go_on_where_allowed
     for fish in [&plain, &waits] {
         let n = fish.outages().0;
         each_outage_is_said_twice(fish, n);
-        fish.check(n <= before + REPEATED, "an outage is said once, not each try");
+        fish.check(n <= before + 1, "one outage is said once");
     }
     for fish in [&plain, &stale, &fresh, &late, &waits] {
         fish.end();
