@@ -319,11 +319,12 @@ impl Driver<'_> {
             templates.iter().filter_map(|t| Some((*t, self.visible(plans.get(*t)?)))).collect();
         let compiled = self.templates.clone();
         if !blocks {
-            self.stage_all(group, render_all(&compiled, &views));
+            self.stage_all(group, render_all(plans, &compiled, &views));
             return;
         }
         let post = self.post.clone();
-        let work = Box::new(move || post.put_renders(group, render_all(&compiled, &views)));
+        let plan = self.plan.clone();
+        let work = Box::new(move || post.put_renders(group, render_all(&plan.templates, &compiled, &views)));
         if let Err(e) = thread::start(RENDER_STACK, work) {
             let error = Error::io("start a thread for a render", &e);
             let fail = |t: &usize| Render { template: *t, reads: Reads::default(), content: Err(error.clone()) };
@@ -520,7 +521,11 @@ impl Driver<'_> {
 
 /// Renders templates, each with the keys it sees; on whatever thread.
 #[inline(never)]
-fn render_all(templates: &[Result<Template>], views: &[(usize, Arc<Snapshot>)]) -> Vec<Render> {
+fn render_all(
+    plans: &[plan::Template],
+    templates: &[Result<Template>],
+    views: &[(usize, Arc<Snapshot>)],
+) -> Vec<Render> {
     let mut all = Vec::new();
     for (t, view) in views {
         let template = match templates.get(*t) {
@@ -533,7 +538,8 @@ fn render_all(templates: &[Result<Template>], views: &[(usize, Arc<Snapshot>)]) 
         };
         let env = |name: &str| std::env::var(name).ok();
         let context = Context { store: View::new(view), env: &env, max_output: MAX_RENDER };
-        let content = template.render(&context);
+        let guard = plans.get(*t).map_or(Ok(()), |p| p.guard.check(&context.store));
+        let content = guard.and_then(|()| template.render(&context));
         all.push(Render { template: *t, reads: context.store.into_reads(), content });
     }
     all

@@ -14,6 +14,7 @@ pub mod driver;
 pub mod error;
 pub mod formats;
 pub mod front;
+pub mod guard;
 pub mod log;
 pub mod md5;
 pub mod plan;

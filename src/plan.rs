@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::dest::Dest;
+use crate::guard::Guard;
 use crate::template::Dialect;
 
 /// Milliseconds, as a span or on the loop's monotonic clock.
@@ -87,6 +88,13 @@ pub enum SourceKind {
     Dir(PathBuf),
     /// The environment pilotfish was started with: `/a/b` is `A_B`.
     Env,
+    /// YAML, JSON and TOML files, flattened to keys.
+    Files {
+        /// Files, and folders of files.
+        paths: Vec<PathBuf>,
+        /// Which files of folders count, by name: a pattern such as `*.yaml`.
+        filter: String,
+    },
 }
 
 /// How to reach Consul.
@@ -150,6 +158,8 @@ pub struct Template {
     pub dest: Dest,
     /// What it sees.
     pub inputs: Vec<Input>,
+    /// What must be there before it is rendered.
+    pub guard: Guard,
     /// Must succeed before the new content is put in place; sees it as `{src}`.
     pub check: Option<Command>,
     /// Run after the new content is in place, beside the app's own reload.

@@ -327,7 +327,7 @@ fn options_and_their_values_are_checked() {
 
 #[test]
 fn source_urls_are_checked_and_tls_is_refused_clearly() {
-    let what = "expected consul://host:port/prefix, consul+unix:///path, dir:/folder or env:";
+    let what = "expected consul://host:port/prefix, consul+unix:///path, dir:/folder, file:/a.yaml,/b.json or env:";
     let tls = "this version speaks no TLS; use consul:// or consul+unix://";
     let address = "expected host:port, http://host:port or unix:///path";
     for (url, message) in [

@@ -11,47 +11,13 @@
     dead_code
 )]
 
+mod site;
 mod util;
 
 use std::os::unix::fs::PermissionsExt;
 
+use site::Site;
 use util::*;
-
-/// A confdir with resources, and a folder for destinations.
-struct Site {
-    dir: TempDir,
-}
-
-impl Site {
-    fn new() -> Site {
-        let dir = TempDir::new();
-        dir.mkdir("etc/conf.d");
-        dir.mkdir("etc/templates");
-        dir.mkdir("out");
-        Site { dir }
-    }
-
-    /// A resource `NAME.toml` for the template text, with more lines of TOML; its destination is `out/NAME`.
-    fn resource(&self, name: &str, template: &str, more: &str) {
-        self.dir.write(format!("etc/templates/{name}.tmpl"), template);
-        let dest = self.dir.join("out").join(name);
-        let text = format!("[template]\nsrc = \"{name}.tmpl\"\ndest = \"{}\"\n{more}\n", dest.display());
-        self.dir.write(format!("etc/conf.d/{name}.toml"), text);
-    }
-
-    fn out(&self, name: &str) -> std::path::PathBuf {
-        self.dir.join("out").join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        self.dir.read(format!("out/{name}"))
-    }
-
-    fn confd(&self, args: &[&str]) -> Cmd {
-        let dir = self.dir.join("etc").display().to_string();
-        pilotfish().arg("confd").args(["-confdir", &dir]).args(args)
-    }
-}
 
 #[test]
 fn ten_resources_of_a_consul_each_for_itself() {
@@ -143,7 +109,7 @@ fn the_command_line_is_gos() {
     for args in [&["-backend", "vault"][..], &[]] {
         let p = site.confd(args).run(secs(20));
         p.expect_exit(Exit::Code(64), secs(1));
-        p.check(p.stderr().contains("there are consul and env"), "it names what there is");
+        p.check(p.stderr().contains("there are consul, env and file"), "it names what there is");
     }
     let p = site.confd(&["-backend", "env", "-onetime"]).run(secs(20));
     p.expect_exit(Exit::Code(0), secs(1));

@@ -1,7 +1,7 @@
 //! confd's backends, as confd and confd-sidecar name them: from names, nodes and credentials to a source.
 
 use super::draft::Draft;
-use super::{World, consul_address, consul_from_environment, consul_source, list};
+use super::{World, consul_address, consul_from_environment, consul_source, file_source, list};
 use crate::error::{Error, Result};
 use crate::plan::{Consul, Level, Secret, Source, SourceKind};
 
@@ -17,6 +17,10 @@ pub struct Backend<'a> {
     pub basic: Option<(String, String)>,
     /// `-auth-token`.
     pub token: Option<String>,
+    /// `-file`, lists split or not.
+    pub files: Vec<String>,
+    /// `-filter`.
+    pub filter: Option<String>,
 }
 
 impl Backend<'_> {
@@ -54,9 +58,16 @@ impl Backend<'_> {
                 notes.push((Level::Info, "Backend nodes set to ".to_string()));
                 Source { name: "the environment".to_string(), kind: SourceKind::Env, allow_empty }
             }
+            "file" => {
+                let source = file_source(&self.files.join(","), self.filter.as_deref(), allow_empty)
+                    .map_err(|e| Error::config(format!("the backend file: {e}; see -file (CONFD_FILE)")))?;
+                let files = source.name.strip_prefix("files ").unwrap_or("");
+                notes.push((Level::Info, format!("Backend source(s) set to {files}")));
+                source
+            }
             other => {
                 return Err(Error::usage(format!(
-                    "the backend {other} is not in this version; there are consul and env"
+                    "the backend {other} is not in this version; there are consul, env and file"
                 )));
             }
         };

@@ -26,7 +26,7 @@ const fn flag(name: &'static str, kind: u8, key: &'static str, help: &'static st
 
 static FLAGS: &[Flag] = &[
     flag("auth-token", b's', "auth_token", "the backend's token"),
-    flag("backend", b's', "backend", "consul or env (default etcd)"),
+    flag("backend", b's', "backend", "consul, env or file (default etcd)"),
     flag("basic-auth", b'b', "basic_auth", "use -username and -password"),
     flag("client-ca-keys", b's', "client_cakeys", "CA file; needs TLS, which this version has not"),
     flag("client-cert", b's', "client_cert", "certificate file; needs TLS"),
@@ -34,8 +34,8 @@ static FLAGS: &[Flag] = &[
     flag("client-key", b's', "client_key", "key file; needs TLS"),
     flag("confdir", b's', "confdir", "the folder of conf.d and templates (default /etc/confd)"),
     flag("config-file", b's', "", "the configuration file (default /etc/confd/confd.toml)"),
-    flag("file", b'm', "file", "for the backend file, which this version has not"),
-    flag("filter", b's', "filter", "for the backend file"),
+    flag("file", b'm', "file", "the backend file's YAML, JSON or TOML files, or folders of them"),
+    flag("filter", b's', "filter", "which files of folders, by name (default *)"),
     flag("interval", b's', "interval", "seconds between two readings of conf.d (default 600)"),
     flag("keep-stage-file", b'b', "keep_stage_file", "keep staged files"),
     flag("log-level", b's', "log-level", "debug, info (default), warn, error"),
@@ -103,6 +103,8 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
         scheme: &scheme,
         basic: s.one("username")?.zip(s.one("password")?),
         token: s.one("auth-token")?,
+        files: s.many("file")?,
+        filter: s.one("filter")?,
     };
     let (source, mut notes) = backend.source(false, s.world, &|_| Ok(()))?;
     let dir = PathBuf::from(s.one("confdir")?.unwrap_or_else(|| "/etc/confd".to_string()));

@@ -42,6 +42,8 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
             .zip(world.var("CONFD_PASSWORD"))
             .map(|(u, p)| (u.to_string(), p.to_string())),
         token: world.var("CONFD_AUTH_TOKEN").map(str::to_string),
+        files: world.var("CONFD_FILE").map(str::to_string).into_iter().collect(),
+        filter: world.var("CONFD_FILTER").map(str::to_string),
     };
     let consul = |c: &mut Consul| native::consul_options(c, options);
     let (source, mut notes) = backend.source(options.is_set("allow-empty"), world, &consul)?;

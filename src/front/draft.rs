@@ -70,6 +70,7 @@ mod tests {
             dialect: Dialect::Go,
             dest,
             inputs: Vec::new(),
+            guard: crate::guard::Guard::default(),
             check: None,
             reload: None,
             rollback: false,

@@ -156,6 +156,22 @@ fn consul_source(consul: Consul, allow_empty: bool) -> Source {
     Source { name, kind: SourceKind::Consul(consul), allow_empty }
 }
 
+/// Files as a source, from `a,b`; no pattern means all of a folder's files.
+fn file_source(paths: &str, filter: Option<&str>, allow_empty: bool) -> Result<Source> {
+    let filter = filter.unwrap_or("*").to_string();
+    if crate::template::funcs::path::compile(&filter).is_none() {
+        return Err(Error::config(format!("the filter {filter} is no pattern such as *.yaml")));
+    }
+    // No blanks here: they may stand in a path.
+    let paths: Vec<&str> = paths.split(',').filter(|p| !p.is_empty()).collect();
+    if paths.is_empty() {
+        return Err(Error::config("no file is named"));
+    }
+    let name = format!("files {}", paths.join(", "));
+    let paths = paths.into_iter().map(PathBuf::from).collect();
+    Ok(Source { name, kind: SourceKind::Files { paths, filter }, allow_empty })
+}
+
 /// Joins as Go's path.Join does, with a leading `/`.
 fn join(prefix: &str, key: &str) -> String {
     crate::store::clean(&[prefix, "/", key].concat())

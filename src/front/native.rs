@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use super::draft::{Draft, assemble, same_destination};
 use super::options::Options;
 use super::table::Table;
-use super::{World, consul_address, consul_from_environment, consul_source, join, list, options, resource};
+use super::{
+    World, consul_address, consul_from_environment, consul_source, file_source, join, list, options, resource,
+};
 use crate::error::{Error, Result};
 use crate::formats::toml;
+use crate::guard::Guard;
 use crate::plan::{
     App, Command, Consul, Level, Log, LogFormat, Millis, Pace, Plan, Reload, Restart, Secret, Source, SourceKind,
     Template,
@@ -35,6 +38,7 @@ static SOURCE: &[&str] = &[
     "max_stale",
     "wait",
     "allow_empty",
+    "filter",
 ];
 static TEMPLATE: &[&str] = &[
     "src",
@@ -56,6 +60,8 @@ static TEMPLATE: &[&str] = &[
     "check_timeout",
     "reload",
     "reload_timeout",
+    "min_keys",
+    "require",
 ];
 static APP: &[&str] = &["command", "reload", "reload_timeout", "stop_signal", "stop_timeout", "restart", "probation"];
 static SETTLE: &[&str] = &["quiet", "max"];
@@ -211,13 +217,15 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             let name = format!("folder {path}");
             Source { name, kind: SourceKind::Dir(PathBuf::from(path)), allow_empty }
         }
+        "file" => file_source(rest.strip_prefix("//").unwrap_or(rest), t.str("filter")?, allow_empty)?,
         "env" => {
             prefix = join(rest, "");
             Source { name: "the environment".to_string(), kind: SourceKind::Env, allow_empty }
         }
         _ => {
             return Err(Error::config(
-                "expected consul://host:port/prefix, consul+unix:///path, dir:/folder or env:".to_string(),
+                "expected consul://host:port/prefix, consul+unix:///path, dir:/folder, file:/a.yaml,/b.json or env:"
+                    .to_string(),
             ));
         }
     };
@@ -287,6 +295,7 @@ fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World
         text,
         dest: resource::destination(t, dest, world, make_dirs)?,
         inputs: Vec::new(),
+        guard: resource::guard(t)?,
         check: command("check", "check_timeout", CHECK)?,
         reload: command("reload", "reload_timeout", RELOAD)?,
         rollback: options::yes(t.bool("rollback")?),
@@ -337,6 +346,7 @@ fn template_option(given: &str, sources: &[NamedSource], options: &Options, worl
             make_dirs: options.is_set("make-dirs"),
         },
         inputs: Vec::new(),
+        guard: Guard::default(),
         check: None,
         reload: None,
         rollback: false,

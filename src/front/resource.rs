@@ -8,6 +8,7 @@ use super::{World, join, options};
 use crate::dest::Dest;
 use crate::error::{Error, Result};
 use crate::formats::toml;
+use crate::guard::Guard;
 use crate::plan::{Command, Millis, Template};
 use crate::template::Dialect;
 
@@ -33,6 +34,8 @@ static KEYS: &[&str] = &[
     "reload_timeout",
     "make_dirs",
     "rollback",
+    "min_keys",
+    "require",
 ];
 
 /// Reads one template resource. `make_dirs` is for resources that do not say; `template` gives the text of a template by its `src`.
@@ -78,6 +81,7 @@ pub fn read(
         dialect: Dialect::Go,
         dest: destination(&t, dest, world, make_dirs)?,
         inputs: Vec::new(),
+        guard: guard(&t)?,
         check,
         reload,
         rollback: options::yes(t.bool("rollback")?),
@@ -102,6 +106,11 @@ pub fn destination(t: &Table, path: &str, world: &World, make_dirs: bool) -> Res
         gid: id(t, "gid", "group", "/etc/group", world)?,
         make_dirs,
     })
+}
+
+/// What must be there before a file is rendered, as confd's and pilotfish's own templates both write it.
+pub fn guard(t: &Table) -> Result<Guard> {
+    Ok(Guard { min_keys: t.id("min_keys")?.unwrap_or(0), require: t.strs("require")?.unwrap_or_default() })
 }
 
 /// A number, or a name looked up in its file without the C library's name services.

@@ -33,13 +33,8 @@ pub fn load(paths: &[PathBuf], filter: &str, prefix: &str) -> Result<Snapshot> {
     look_at(paths, filter, prefix, &mut Look::default())
 }
 
-/// Watches the files for ever.
-pub fn watch(paths: &[PathBuf], filter: &str, prefix: &str, say: &dyn Fn(News)) {
-    watch_until(paths, filter, prefix, None, say);
-}
-
 /// Watches the files until `stop` becomes readable.
-fn watch_until(paths: &[PathBuf], filter: &str, prefix: &str, stop: Option<BorrowedFd<'_>>, say: &dyn Fn(News)) {
+pub fn watch(paths: &[PathBuf], filter: &str, prefix: &str, stop: Option<BorrowedFd<'_>>, say: &dyn Fn(News)) {
     let name = paths.first().map_or(Path::new("files"), PathBuf::as_path);
     notice::watch(name, stop, say, Inotify::new, &|look| look_at(paths, filter, prefix, look));
 }

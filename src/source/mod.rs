@@ -134,6 +134,9 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()>
             match &source.kind {
                 SourceKind::Consul(c) => consul::watch(c, &watch.prefix, &stop, &say),
                 SourceKind::Dir(root) => dir::watch(root, &watch.prefix, Some(stop.fd()), &say),
+                SourceKind::Files { paths, filter } => {
+                    file::watch(paths, filter, &watch.prefix, Some(stop.fd()), &say);
+                }
                 SourceKind::Env => say(News::Data(Arc::new(environment(&watch.prefix)))),
             }
         };

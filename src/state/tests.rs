@@ -22,6 +22,7 @@ fn template(keys: &str, check: bool, reload: bool, group: usize) -> Template {
         dialect: Dialect::Go,
         dest,
         inputs: vec![Input { watch: 0, prefix: keys.into(), strip: 0 }],
+        guard: crate::guard::Guard::default(),
         check: check.then(|| command.clone()),
         reload: reload.then_some(command),
         rollback: false,

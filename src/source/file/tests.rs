@@ -68,7 +68,7 @@ impl Watched {
                     News::Recovered => "ok".to_string(),
                 });
             };
-            watch_until(&paths, filter, "/", Some(end.as_fd()), &say);
+            watch(&paths, filter, "/", Some(end.as_fd()), &say);
         });
         Watched { news, stop: Some(stop), thread: Some(thread) }
     }
