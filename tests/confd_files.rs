@@ -170,6 +170,7 @@ fn a_broken_file_keeps_everything_as_it_was() {
     all_there(&site);
     site.dir.write("data/b.json", "{\"db\": {\"password\": \"hunter2\" \"host\": 1}}");
     p.wait_line("b.json:1:", secs(10));
+    p.check(p.lines_matching("ERROR").len() == 1, "one file, ten resources: it is said once");
     p.check(!p.stderr().contains("hunter2"), "the file's content is nobody's business");
     std::fs::remove_file(site.dir.join("data/c.toml")).unwrap();
     site.dir.write("data/b.json", JSON.replace("db1", "db2"));

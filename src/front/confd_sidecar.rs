@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::backend::Backend;
 use super::draft::{assemble, same_destination};
 use super::options::Options;
-use super::{World, native, options, resource};
+use super::settings::Settings;
+use super::{World, backend, native, options, resource};
 use crate::error::{Error, Result};
 use crate::plan::{Consul, Level, Plan};
 
@@ -32,23 +32,12 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
             return Err(Error::usage(format!("--{name} {why}")));
         }
     }
-    let name = world.var("CONFD_BACKEND").unwrap_or("consul");
-    let backend = Backend {
-        name,
-        nodes: world.var("CONFD_NODE").map(str::to_string).into_iter().collect(),
-        scheme: world.var("CONFD_SCHEME").unwrap_or("http"),
-        basic: world
-            .var("CONFD_USERNAME")
-            .zip(world.var("CONFD_PASSWORD"))
-            .map(|(u, p)| (u.to_string(), p.to_string())),
-        token: world.var("CONFD_AUTH_TOKEN").map(str::to_string),
-        files: world.var("CONFD_FILE").map(str::to_string).into_iter().collect(),
-        filter: world.var("CONFD_FILTER").map(str::to_string),
-    };
+    let settings = Settings::of_variables(world);
+    let name = settings.or("backend", "consul");
     let consul = |c: &mut Consul| native::consul_options(c, options);
-    let (source, mut notes) = backend.source(options.is_set("allow-empty"), world, &consul)?;
+    let (source, mut notes) = backend::source(&name, &settings, options.is_set("allow-empty"), &consul)?;
 
-    let dir = PathBuf::from(world.var("CONFD_CONFDIR").unwrap_or("/etc/confd"));
+    let dir = PathBuf::from(settings.or("confdir", "/etc/confd"));
     let resources = named(world, "CONFD_CONFDFILE")?;
     let templates = named(world, "CONFD_TEMPLATE")?;
     let mut files: Vec<(String, String)> = Vec::new();
@@ -65,12 +54,12 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
             .text(&dir.join("templates").join(plain(src)), "the template")
             .map_err(|e| Error::config(format!("{e} (and no CONFD_TEMPLATE* is named {src})"))),
     };
-    let prefix = world.var("CONFD_PREFIX").unwrap_or("");
+    let prefix = settings.or("prefix", "");
     let mut drafts = Vec::new();
     // Folders are made unless a resource forbids it: in an empty image nobody else can.
     for (file, text) in &files {
-        let mut draft = resource::read(file, text, prefix, world, true, &text_of)?;
-        Backend::spell(name, &mut draft);
+        let mut draft = resource::read(file, text, &prefix, world, true, &text_of)?;
+        backend::spell(&name, &mut draft);
         drafts.push(draft);
     }
     if drafts.is_empty() {
@@ -85,32 +74,30 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
             notes.push((Level::Warning, format!("the template {name} of a CONFD_TEMPLATE* is used by no resource")));
         }
     }
-    let (watches, mut templates) = assemble(drafts);
+    let sources = vec![source];
+    let (watches, mut templates) = assemble(drafts, &sources);
     if options.is_set("make-dirs") {
         templates.iter_mut().for_each(|t| t.dest.make_dirs = true);
     }
-    let mut log = native::log(argv0, options)?;
-    if let (None, Some(level)) = (options.get("log-level"), world.var("CONFD_LOG_LEVEL")) {
+    let mut plan = Plan {
+        sources,
+        watches,
+        templates,
+        app: native::app(options, None)?.filter(|_| !options.is_set("once")),
+        once: options.is_set("once"),
+        notes,
+        ..Plan::default()
+    };
+    if let Some(level) = settings.one("log-level") {
         let wrong = |want| Error::usage(format!("CONFD_LOG_LEVEL={level}: expected {want}"));
-        log.level = options::log_level(level).map_err(wrong)?;
+        plan.log.level = options::log_level(&level).map_err(wrong)?;
     }
+    native::common(&mut plan, argv0, options);
     let reload =
         match (options.get("reload").or(options.get("reload-signal")), world.var("CONFD_SIDECAR_RELOAD_SIGNAL")) {
             (None, Some(how)) => Some(native::reload_how(how, "CONFD_SIDECAR_RELOAD_SIGNAL")?),
             _ => None,
         };
-    let mut plan = Plan {
-        sources: vec![source],
-        watches,
-        templates,
-        app: native::app(options, None)?.filter(|_| !options.is_set("once")),
-        pace: native::pace(options)?,
-        start_timeout: options.parsed("start-timeout", options::time)?,
-        once: options.is_set("once"),
-        log,
-        notes,
-        ..Plan::default()
-    };
     if let (Some(app), Some(reload)) = (&mut plan.app, reload) {
         app.reload = reload;
     }

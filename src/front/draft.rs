@@ -1,7 +1,7 @@
 //! From "this template wants these keys" to the fewest queries: prefixes of one source that lie under one another
 //! share a watch. It knows no syntax of any door.
 
-use crate::plan::{Input, Template, Watch};
+use crate::plan::{Input, Source, SourceKind, Template, Watch};
 
 /// A template, with the keys it wants.
 pub struct Draft {
@@ -27,10 +27,14 @@ pub fn same_destination(drafts: &[Draft]) -> Option<(usize, String)> {
     None
 }
 
-/// The watches that give all drafts their keys, and the templates wired to them.
-pub fn assemble(drafts: Vec<Draft>) -> (Vec<Watch>, Vec<Template>) {
-    let mut all: Vec<(usize, &str)> =
-        drafts.iter().flat_map(|d| d.wants.iter().map(|w| (d.source, w.as_str()))).collect();
+/// The watches that give all drafts their keys, and the templates wired to them. Files are read as a whole, so they are
+/// one watch: one reading, and one word of it when it fails.
+pub fn assemble(drafts: Vec<Draft>, sources: &[Source]) -> (Vec<Watch>, Vec<Template>) {
+    let is_whole = |source: usize| sources.get(source).is_some_and(|s| matches!(s.kind, SourceKind::Files { .. }));
+    let mut all: Vec<(usize, &str)> = drafts
+        .iter()
+        .flat_map(|d| d.wants.iter().map(|w| (d.source, if is_whole(d.source) { "/" } else { w })))
+        .collect();
     all.sort_unstable();
     let mut watches: Vec<Watch> = Vec::new();
     for (source, prefix) in all {
@@ -82,7 +86,7 @@ mod tests {
     #[test]
     fn watches_are_shared_under_a_common_prefix() {
         let drafts = vec![draft(0, &["/b", "/a/x"]), draft(0, &["/a", "/ab"]), draft(1, &["/a/x"])];
-        let (watches, templates) = assemble(drafts);
+        let (watches, templates) = assemble(drafts, &[]);
         let got: Vec<(usize, &str)> = watches.iter().map(|w| (w.source, w.prefix.as_str())).collect();
         assert_eq!(got, [(0, "/a"), (0, "/b"), (1, "/a/x")]);
         let inputs: Vec<Vec<usize>> = templates.iter().map(|t| t.inputs.iter().map(|i| i.watch).collect()).collect();

@@ -8,6 +8,7 @@ mod draft;
 mod native;
 pub mod options;
 mod resource;
+mod settings;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -94,7 +95,7 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
 
 /// confd's flags with their keys in confd.toml (empty: none), for the test of the documentation.
 pub fn confd_flags() -> Vec<(&'static str, &'static str)> {
-    confd::names()
+    settings::names()
 }
 
 /// What stands in each address list: `a,b` or `a b`.

@@ -5,6 +5,7 @@ use super::World;
 use crate::error::{Error, Result};
 use crate::plan::{Level, LogFormat, Millis, Restart, parse_duration};
 use crate::sys::signal;
+use crate::template::Dialect;
 
 /// One option.
 pub struct Opt {
@@ -116,13 +117,27 @@ impl Options {
         Ok(options)
     }
 
-    /// A value that is wrong is said, whether this plan has a use for it or not.
+    /// A value that is wrong is said, whether this plan has a use for it or not. What stands for a value in the help
+    /// says how it is read.
     fn check(&self) -> Result<()> {
-        for name in ["wait", "max-stale", "stop-timeout", "start-timeout", "splay"] {
-            self.parsed(name, time)?;
+        for o in OPTIONS {
+            for text in self.all(o.name) {
+                let wrong = match o.value {
+                    _ if o.name == "reload-signal" => None, // restart and none are taken here too
+                    "TIME" => time(text).err(),
+                    "SIGNAL" => signal_number(text).err(),
+                    "WHEN" => restart(text).err(),
+                    "FORMAT" => log_format(text).err(),
+                    "LEVEL" => log_level(text).err(),
+                    "QUIET[,MAX]" => settle(text).err(),
+                    "go|upon" => dialect(text).err(),
+                    _ => None,
+                };
+                if let Some(want) = wrong {
+                    return Err(Error::usage(format!("--{} {text}: expected {want}", o.name)));
+                }
+            }
         }
-        self.parsed("stop-signal", signal_number)?;
-        self.parsed("restart", restart)?;
         Ok(())
     }
 
@@ -141,13 +156,9 @@ impl Options {
         self.given.iter().filter(move |(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Its value read by `read`, which says what was expected when it cannot.
-    ///
-    /// # Errors
-    /// `Kind::Usage`, naming the option and the value.
-    pub fn parsed<T>(&self, name: &str, read: fn(&str) -> std::result::Result<T, &'static str>) -> Result<Option<T>> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        read(text).map(Some).map_err(|want| Error::usage(format!("--{name} {text}: expected {want}")))
+    /// Its value read by `read`, of which is known already that it can.
+    pub fn parsed<T>(&self, name: &str, read: fn(&str) -> Read<T>) -> Option<T> {
+        read(self.get(name)?).ok()
     }
 }
 
@@ -155,16 +166,28 @@ fn is_yes(value: &str) -> bool {
     !matches!(value.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off")
 }
 
-/// A switch of a configuration file that may be left out.
-pub fn yes(given: Option<bool>) -> bool {
-    given.unwrap_or(false)
-}
-
-type Read<T> = std::result::Result<T, &'static str>;
+/// A value, or what was expected instead.
+pub type Read<T> = std::result::Result<T, &'static str>;
 
 /// A span of time.
 pub fn time(text: &str) -> Read<Millis> {
     parse_duration(text).ok_or("a time such as 500ms, 10s or 5m")
+}
+
+/// A span of quiet, and the longest to wait for it: ten times as long where that is not said.
+pub fn settle(text: &str) -> Read<(Millis, Millis)> {
+    let (quiet, max) = text.split_once(',').unwrap_or((text, ""));
+    let quiet = time(quiet)?;
+    Ok((quiet, if max.is_empty() { quiet.saturating_mul(10) } else { time(max)? }))
+}
+
+/// A template's language.
+pub fn dialect(text: &str) -> Read<Dialect> {
+    match text {
+        "go" => Ok(Dialect::Go),
+        "upon" => Ok(Dialect::Upon),
+        _ => Err("\"go\" or \"upon\""),
+    }
 }
 
 /// A signal's number.

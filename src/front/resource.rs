@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use super::draft::Draft;
-use super::table::Table;
-use super::{World, join, options};
+use super::table::{Document, Table};
+use super::{World, join};
 use crate::dest::Dest;
 use crate::error::{Error, Result};
-use crate::formats::toml;
 use crate::guard::Guard;
 use crate::plan::{Command, Millis, Template};
 use crate::template::Dialect;
@@ -51,76 +50,83 @@ pub fn read(
     make_dirs: bool,
     template: &dyn Fn(&str) -> Result<String>,
 ) -> Result<Draft> {
-    let doc = toml::parse(file, text)?;
-    let root = Table::root(file, &doc);
-    let Some(t) = root.table("template")? else {
+    let document = Document::parse(file, text)?;
+    let root = document.root();
+    if !root.has("template") {
         return Err(Error::config(format!("{file}: there is no [template] table in it")));
-    };
-    t.only(KEYS)?;
-    let src = t.required("src")?;
-    let dest = t.required("dest")?;
-    let own = t.str("prefix")?.unwrap_or("");
+    }
+    let t = root.table("template");
+    t.only(KEYS);
+    let src = t.required("src");
+    let dest = t.required("dest");
+    let own = t.str("prefix").unwrap_or("");
     // confd replaces a resource's prefix by the global one; putting one behind the other must be asked for.
-    let prefix = match t.str("prefix_mode")? {
-        None | Some("replace") if !global_prefix.is_empty() => join(global_prefix, ""),
-        None | Some("replace") => join(own, ""),
-        Some("concat") => join(global_prefix, own),
-        Some(_) => return Err(t.error("prefix_mode", "must be \"replace\" or \"concat\"")),
+    let mode = t.str("prefix_mode").unwrap_or("replace");
+    if !matches!(mode, "replace" | "concat") {
+        t.wrong("prefix_mode", "must be \"replace\" or \"concat\"");
+    }
+    let prefix = match (mode, global_prefix) {
+        ("concat", _) => join(global_prefix, own),
+        (_, "") => join(own, ""),
+        _ => join(global_prefix, ""),
     };
-    let wants = t.strs("keys")?.unwrap_or_default().iter().map(|k| join(&prefix, k)).collect();
-    let command = |key: &str, timeout: &str, default: Millis| -> Result<Option<Command>> {
-        let timeout = t.time(timeout)?.unwrap_or(default);
-        Ok(t.str(key)?.filter(|c| !c.trim().is_empty()).map(|c| line(c, timeout)))
+    let wants = t.strs("keys").unwrap_or_default().iter().map(|k| join(&prefix, k)).collect();
+    let command = |key: &str, timeout: &str, default: Millis| -> Option<Command> {
+        let timeout = t.time(timeout).unwrap_or(default);
+        t.str(key).filter(|c| !c.trim().is_empty()).map(|c| line(c, timeout))
     };
-    let make_dirs = t.bool("make_dirs")?.unwrap_or(make_dirs);
-    let check = command("check_cmd", "check_timeout", CHECK)?;
-    let reload = command("reload_cmd", "reload_timeout", RELOAD)?;
+    let check = command("check_cmd", "check_timeout", CHECK);
+    let reload = command("reload_cmd", "reload_timeout", RELOAD);
+    let dest = destination(&t, dest, world, make_dirs);
+    let guard = guard(&t);
+    let rollback = t.bool("rollback", false);
+    document.verdict()?;
     let template = Template {
         name: src.to_string(),
         text: template(src)?,
         dialect: Dialect::Go,
-        dest: destination(&t, dest, world, make_dirs)?,
+        dest,
         inputs: Vec::new(),
-        guard: guard(&t)?,
+        guard,
         check,
         reload,
-        rollback: options::yes(t.bool("rollback")?),
+        rollback,
         group: 0,
     };
     Ok(Draft { template, source: 0, wants, hidden: prefix })
 }
 
-/// Path, owner and mode of a destination, as confd and pilotfish.toml both write them.
-pub fn destination(t: &Table, path: &str, world: &World, make_dirs: bool) -> Result<Dest> {
-    let mode = match t.str("mode")? {
-        None | Some("") => None,
-        Some(octal) => match u32::from_str_radix(octal.trim_start_matches("0o"), 8) {
-            Ok(m) if m <= 0o7777 => Some(m),
-            _ => return Err(t.error("mode", "must be an octal mode in quotes, such as \"0644\"")),
-        },
-    };
-    Ok(Dest {
+/// Path, owner and mode of a destination, as confd and pilotfish.toml both write them. `make_dirs` is for those that do not
+/// say.
+#[inline(never)]
+pub fn destination(t: &Table, path: &str, world: &World, make_dirs: bool) -> Dest {
+    let octal = t.str("mode").unwrap_or("");
+    let mode = u32::from_str_radix(octal.trim_start_matches("0o"), 8).ok().filter(|m| *m <= 0o7777);
+    if mode.is_none() && !octal.is_empty() {
+        t.wrong("mode", "must be an octal mode in quotes, such as \"0644\"");
+    }
+    Dest {
         path: PathBuf::from(path),
         mode,
-        uid: id(t, "uid", "owner", "/etc/passwd", world)?,
-        gid: id(t, "gid", "group", "/etc/group", world)?,
-        make_dirs,
-    })
+        uid: id(t, "uid", "owner", "/etc/passwd", world),
+        gid: id(t, "gid", "group", "/etc/group", world),
+        make_dirs: t.bool("make_dirs", make_dirs),
+    }
 }
 
 /// What must be there before a file is rendered, as confd's and pilotfish's own templates both write it.
-pub fn guard(t: &Table) -> Result<Guard> {
-    Ok(Guard { min_keys: t.id("min_keys")?.unwrap_or(0), require: t.strs("require")?.unwrap_or_default() })
+pub fn guard(t: &Table) -> Guard {
+    Guard { min_keys: t.id("min_keys").unwrap_or(0), require: t.strs("require").unwrap_or_default() }
 }
 
 /// A number, or a name looked up in its file without the C library's name services.
-fn id(t: &Table, number: &str, name: &str, file: &str, world: &World) -> Result<Option<u32>> {
-    if let Some(id) = t.id(number)? {
-        return Ok(Some(id));
+fn id(t: &Table, number: &str, name: &str, file: &str, world: &World) -> Option<u32> {
+    if let Some(id) = t.id(number) {
+        return Some(id);
     }
-    let Some(wanted) = t.str(name)? else { return Ok(None) };
+    let wanted = t.str(name)?;
     if let Ok(id) = wanted.parse() {
-        return Ok(Some(id));
+        return Some(id);
     }
     let known = (world.read)(std::path::Path::new(file)).unwrap_or_default();
     for line in String::from_utf8_lossy(&known).lines() {
@@ -128,10 +134,11 @@ fn id(t: &Table, number: &str, name: &str, file: &str, world: &World) -> Result<
         if fields.next() == Some(wanted)
             && let Some(id) = fields.nth(1).and_then(|id| id.parse().ok())
         {
-            return Ok(Some(id));
+            return Some(id);
         }
     }
-    Err(t.error(name, &["is not known in ", file, "; use `", number, "` with a number"].concat()))
+    t.wrong(name, &["is not known in ", file, "; use `", number, "` with a number"].concat());
+    None
 }
 
 /// A command line of confd: `{{.src}}` and `{{.dest}}` in it become `{src}` and `{dest}`.

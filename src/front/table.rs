@@ -1,18 +1,26 @@
-//! Reading a TOML table by hand: typed look-ups whose errors name file, line and key, and a check that no key is left
-//! over. It knows no meaning of any key.
+//! Reading a TOML document by hand: typed look-ups by key. The first thing that is wrong (a key nobody knows, a value of
+//! another kind) is kept with its file and line, and said by `verdict`; look-ups go on with a default, so that their callers
+//! read straight through. It knows no meaning of any key.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::formats::toml::Doc;
+use crate::formats::toml::{self, Doc};
 use crate::plan::{Millis, parse_duration};
 use crate::value::Value;
+
+/// A document, and the first thing that is wrong with it.
+pub struct Document {
+    name: String,
+    doc: Doc,
+    wrong: Cell<Option<Error>>,
+}
 
 /// A table of a document.
 #[derive(Clone)]
 pub struct Table<'a> {
-    file: &'a str,
-    doc: &'a Doc,
+    document: &'a Document,
     /// Where it is: `template.0`.
     path: String,
     map: &'a BTreeMap<String, Value>,
@@ -20,31 +28,64 @@ pub struct Table<'a> {
 
 static EMPTY: BTreeMap<String, Value> = BTreeMap::new();
 
-impl<'a> Table<'a> {
-    /// The document's top.
-    pub fn root(file: &'a str, doc: &'a Doc) -> Table<'a> {
-        Table { file, doc, path: String::new(), map: doc.root.as_map().unwrap_or(&EMPTY) }
+impl Document {
+    /// Reads it; `name` stands in errors.
+    ///
+    /// # Errors
+    /// It is no TOML.
+    pub fn parse(name: &str, text: &str) -> Result<Document> {
+        Ok(Document { name: name.to_string(), doc: toml::parse(name, text)?, wrong: Cell::new(None) })
     }
 
+    /// The document's top.
+    pub fn root(&self) -> Table<'_> {
+        Table { document: self, path: String::new(), map: self.doc.root.as_map().unwrap_or(&EMPTY) }
+    }
+
+    /// Whether all was well with what was looked up so far.
+    ///
+    /// # Errors
+    /// The first thing that was wrong.
+    pub fn verdict(&self) -> Result<()> {
+        self.wrong.take().map_or(Ok(()), Err)
+    }
+
+    /// Something is wrong; what was wrong before it counts.
+    pub fn wrong(&self, e: Error) {
+        let first = self.wrong.take().unwrap_or(e);
+        self.wrong.set(Some(first));
+    }
+}
+
+impl<'a> Table<'a> {
     fn at(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
     }
 
+    /// The document it is of.
+    pub fn document(&self) -> &'a Document {
+        self.document
+    }
+
     /// An error at a key: `FILE:LINE: key: message`.
+    #[inline(never)]
     pub fn error(&self, key: &str, message: &str) -> Error {
-        let line = self.doc.line(&self.at(key)).or_else(|| self.doc.line(&self.path));
+        let Document { name, doc, .. } = self.document;
+        let line = doc.line(&self.at(key)).or_else(|| doc.line(&self.path));
         let line = line.map_or(String::new(), |n| format!(":{n}"));
-        Error::config(format!("{}{line}: `{}` {message}", self.file, self.at(key)))
+        Error::config(format!("{name}{line}: `{}` {message}", self.at(key)))
+    }
+
+    /// Something is wrong at a key.
+    #[inline(never)]
+    pub fn wrong(&self, key: &str, message: &str) {
+        self.document.wrong(self.error(key, message));
     }
 
     /// Every key must be one of these.
-    ///
-    /// # Errors
-    /// Names the first that is not, and what there is.
-    pub fn only(&self, known: &[&str]) -> Result<()> {
-        match self.map.keys().find(|k| !known.contains(&k.as_str())) {
-            None => Ok(()),
-            Some(k) => Err(self.error(k, &["is no key here; there are ", &known.join(", ")].concat())),
+    pub fn only(&self, known: &[&str]) {
+        if let Some(k) = self.map.keys().find(|k| !known.contains(&k.as_str())) {
+            self.wrong(k, &["is no key here; there are ", &known.join(", ")].concat());
         }
     }
 
@@ -53,129 +94,128 @@ impl<'a> Table<'a> {
         self.map.get(key)
     }
 
+    /// Whether it has the key.
+    pub fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     /// The keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.map.keys().map(String::as_str)
     }
 
     /// Text.
-    ///
-    /// # Errors
-    /// It is something else.
-    pub fn str(&self, key: &str) -> Result<Option<&'a str>> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Str(s)) => Ok(Some(s)),
-            Some(_) => Err(self.error(key, "must be text in quotes")),
+    #[inline(never)]
+    pub fn str(&self, key: &str) -> Option<&'a str> {
+        let value = self.get(key)?;
+        if value.as_str().is_none() {
+            self.wrong(key, "must be text in quotes");
         }
+        value.as_str()
     }
 
     /// Text that must be there and not be empty.
-    ///
-    /// # Errors
-    /// It is missing or something else.
-    pub fn required(&self, key: &str) -> Result<&'a str> {
-        match self.str(key)? {
-            Some(s) if !s.is_empty() => Ok(s),
-            _ => Err(self.error(key, "is missing")),
+    pub fn required(&self, key: &str) -> &'a str {
+        let text = self.str(key).unwrap_or("");
+        if text.is_empty() {
+            self.wrong(key, "is missing");
         }
+        text
     }
 
     /// A list of texts; one text is a list of one.
-    ///
-    /// # Errors
-    /// It is something else.
-    pub fn strs(&self, key: &str) -> Result<Option<Vec<String>>> {
-        let wrong = || self.error(key, "must be a list of texts");
+    #[inline(never)]
+    pub fn strs(&self, key: &str) -> Option<Vec<String>> {
+        let value = self.get(key)?;
+        if let Some(text) = value.as_str() {
+            return Some(vec![text.to_string()]);
+        }
+        let all: Option<Vec<String>> =
+            value.as_list().and_then(|l| l.iter().map(|v| v.as_str().map(str::to_string)).collect());
+        if all.is_none() {
+            self.wrong(key, "must be a list of texts");
+        }
+        Some(all.unwrap_or_default())
+    }
+
+    /// true or false.
+    #[inline(never)]
+    pub fn bool(&self, key: &str, default: bool) -> bool {
         match self.get(key) {
-            None => Ok(None),
-            Some(Value::Str(s)) => Ok(Some(vec![s.to_string()])),
-            Some(v) => {
-                let mut all = Vec::new();
-                for item in v.as_list().ok_or_else(wrong)? {
-                    all.push(item.as_str().ok_or_else(wrong)?.to_string());
-                }
-                Ok(Some(all))
+            None => default,
+            Some(Value::Bool(b)) => *b,
+            Some(_) => {
+                self.wrong(key, "must be true or false");
+                default
             }
         }
     }
 
-    /// true or false.
-    ///
-    /// # Errors
-    /// It is something else.
-    pub fn bool(&self, key: &str) -> Result<Option<bool>> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Bool(b)) => Ok(Some(*b)),
-            Some(_) => Err(self.error(key, "must be true or false")),
-        }
-    }
-
     /// A number from 0 to 4294967295 (a user's or group's id).
-    ///
-    /// # Errors
-    /// It is something else.
-    pub fn id(&self, key: &str) -> Result<Option<u32>> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Int(n)) if u32::try_from(*n).is_ok() => Ok(u32::try_from(*n).ok()),
-            Some(_) => Err(self.error(key, "must be a number")),
+    #[inline(never)]
+    pub fn id(&self, key: &str) -> Option<u32> {
+        let id = match self.get(key)? {
+            Value::Int(n) => u32::try_from(*n).ok(),
+            _ => None,
+        };
+        if id.is_none() {
+            self.wrong(key, "must be a number");
         }
+        id
     }
 
     /// A time: text such as "10s", or a number of seconds.
-    ///
-    /// # Errors
-    /// It is something else.
-    pub fn time(&self, key: &str) -> Result<Option<Millis>> {
-        let found = match self.get(key) {
-            None => return Ok(None),
-            Some(Value::Str(s)) => parse_duration(s),
-            Some(Value::Int(n)) => u64::try_from(*n).ok().and_then(|n| n.checked_mul(1000)),
-            Some(_) => None,
+    #[inline(never)]
+    pub fn time(&self, key: &str) -> Option<Millis> {
+        let found = match self.get(key)? {
+            Value::Str(s) => parse_duration(s),
+            Value::Int(n) => u64::try_from(*n).ok().and_then(|n| n.checked_mul(1000)),
+            _ => None,
         };
-        match found {
-            Some(ms) => Ok(Some(ms)),
-            None => Err(self.error(key, "must be a time such as \"500ms\", \"10s\" or a number of seconds")),
+        if found.is_none() {
+            self.wrong(key, "must be a time such as \"500ms\", \"10s\" or a number of seconds");
         }
+        found
     }
 
     /// A word read by `read`, which says what was expected when it cannot.
-    ///
-    /// # Errors
-    /// It is something else.
-    pub fn parsed<T>(&self, key: &str, read: fn(&str) -> std::result::Result<T, &'static str>) -> Result<Option<T>> {
-        match self.str(key)? {
-            None => Ok(None),
-            Some(s) => read(s).map(Some).map_err(|want| self.error(key, &["must be ", want].concat())),
+    pub fn parsed<T>(&self, key: &str, read: fn(&str) -> std::result::Result<T, &'static str>) -> Option<T> {
+        match read(self.str(key)?) {
+            Ok(found) => Some(found),
+            Err(want) => {
+                self.wrong(key, &["must be ", want].concat());
+                None
+            }
         }
     }
 
-    /// A table inside; `None` when it is not there.
-    ///
-    /// # Errors
-    /// It is no table.
-    pub fn table(&self, key: &str) -> Result<Option<Table<'a>>> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Map(map)) => Ok(Some(Table { path: self.at(key), map, ..*self })),
-            Some(_) => Err(self.error(key, "must be a table")),
-        }
+    /// A table inside; one without keys when it is not there.
+    #[inline(never)]
+    pub fn table(&self, key: &str) -> Table<'a> {
+        let map = match self.get(key) {
+            None => &EMPTY,
+            Some(value) => value.as_map().unwrap_or_else(|| {
+                self.wrong(key, "must be a table");
+                &EMPTY
+            }),
+        };
+        Table { document: self.document, path: self.at(key), map }
     }
 
     /// A list of tables inside.
-    ///
-    /// # Errors
-    /// It is something else.
-    pub fn tables(&self, key: &str) -> Result<Vec<Table<'a>>> {
-        let wrong = || self.error(key, "must be a list of tables, [[...]]");
-        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+    #[inline(never)]
+    pub fn tables(&self, key: &str) -> Vec<Table<'a>> {
         let mut all = Vec::new();
-        for (i, item) in value.as_list().ok_or_else(wrong)?.iter().enumerate() {
-            let path = format!("{}.{i}", self.at(key));
-            all.push(Table { path, map: item.as_map().ok_or_else(wrong)?, ..*self });
+        let Some(value) = self.get(key) else { return all };
+        let items = value.as_list().unwrap_or_default();
+        for (i, item) in items.iter().enumerate() {
+            if let Some(map) = item.as_map() {
+                all.push(Table { document: self.document, path: format!("{}.{i}", self.at(key)), map });
+            }
         }
-        Ok(all)
+        if value.as_list().is_none() || all.len() != items.len() {
+            self.wrong(key, "must be a list of tables, [[...]]");
+        }
+        all
     }
 }

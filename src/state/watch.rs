@@ -1,10 +1,10 @@
 //! What the sources said: the keys each watch holds, and whether it is in trouble. Trouble is said once when it
-//! begins and once when it ends. Last good keys are never dropped here.
+//! begins and once when it ends; of files also when its reason changes, as each is somebody's to mend. Last good keys are never dropped here.
 
 use std::sync::Arc;
 
 use super::{Action, State, Voice, say, span};
-use crate::plan::{Level, Millis};
+use crate::plan::{Level, Millis, SourceKind};
 use crate::store::Snapshot;
 
 /// One watch.
@@ -61,10 +61,14 @@ impl State {
 
     pub(super) fn on_trouble(&mut self, now: Millis, watch: usize, text: String, retry: Millis, out: &mut Vec<Action>) {
         let Some(w) = self.watches.get_mut(watch) else { return };
-        let level = if w.trouble.is_none() { Level::Error } else { Level::Debug };
+        let source = self.plan.watches.get(watch).and_then(|w| self.plan.sources.get(w.source));
+        let is_local = source.is_some_and(|s| matches!(s.kind, SourceKind::Dir(_) | SourceKind::Files { .. }));
+        let is_news = w.trouble.as_ref().is_none_or(|(_, said)| is_local && *said != text);
+        let level = if is_news { Level::Error } else { Level::Debug };
         say(out, level, Voice::Confd, format_args!("{text}; next try in {}", span(retry)));
-        if w.trouble.is_none() {
-            w.trouble = Some((now, text));
+        if is_news {
+            let since = w.trouble.take().map_or(now, |(since, _)| since);
+            w.trouble = Some((since, text));
         }
         let is_silent = w.snapshot.is_none();
         if self.plan.once && is_silent {
