@@ -77,6 +77,13 @@ impl Program {
             }
             // `{% if ?.name %}` asks whether there is such a name.
             [ValueMember { op: ValueAccessOp::Optional, .. }, ..] => Ok(Theirs::None),
+            // upon comes here for `x?.name` too, when x is the variable of a loop and has no such field.
+            [ValueMember { access: ValueAccess::Key(name), .. }, rest @ ..]
+                if rest.iter().any(|m| m.op == ValueAccessOp::Optional)
+                    && self.scan.loops.iter().any(|n| n == name) =>
+            {
+                Ok(Theirs::None)
+            }
             [ValueMember { access: ValueAccess::Key(name), .. }, ..] => Err(unknown(name)),
             _ => Err("not found".to_string()),
         };

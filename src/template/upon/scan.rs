@@ -79,6 +79,8 @@ pub struct Scan {
     pub text: String,
     /// The members of `CALLS`.
     pub sites: Vec<Site>,
+    /// The variables of `for` blocks: of a map, that of the value.
+    pub loops: Vec<String>,
     marks: Vec<(usize, usize)>,
 }
 
@@ -102,7 +104,7 @@ pub fn rewrite(name: &str, text: &str) -> Result<Scan> {
         name,
         text,
         at: 0,
-        scan: Scan { text: String::with_capacity(text.len()), sites: Vec::new(), marks: Vec::new() },
+        scan: Scan { text: String::with_capacity(text.len()), sites: Vec::new(), loops: Vec::new(), marks: Vec::new() },
         blocks: Vec::new(),
         in_path: false,
     };
@@ -469,6 +471,11 @@ impl Scanner<'_> {
         };
         if word == "as" {
             self.end_filter(frame)?;
+        }
+        if word == "in" {
+            let head = self.text.get(..begin).unwrap_or("").trim_end();
+            let name = head.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or("");
+            self.scan.loops.push(name.to_string());
         }
         if word == "include" {
             return Err(self.error(begin, "include is not available: a template is one file"));

@@ -75,6 +75,9 @@ fn renders() {
             "8080 0.5 true[]a",
         ),
         ("{% with json(getv(\"/json\")) as j %}{{ j?.nope }}{% if ?.q %}1{% endif %}{% endwith %}", ""),
+        // a field that a loop's variable may not have
+        ("{% for x in [{\"a\": 1}, {}] %}{{ x?.a }}{% if x?.b.c %}{% else %};{% endif %}{% endfor %}", "1;;"),
+        ("{% for k, v in {\"a\": {}} %}{{ k }}{{ v?.b }}{% endfor %}", "a"),
         // values that are no text
         ("{{ base64Encode(getv(\"/bin\")) }}", "/wD+"),
         ("{{ getv(\"/bin\") | base64Encode }}", "/wD+"),
@@ -163,6 +166,7 @@ fn errors_show_the_place_as_written() {
         ("{% endif %}", "t:1:1: unexpected `endif` block"),
         // found while rendering
         ("{{ nope }}", "t:1:4: there is no variable nope\n 1 | {{ nope }}\n   |    ^"),
+        ("{% for x in [1] %}{{ y?.a }}{% endfor %}", "t:1:22: there is no variable y"),
         (
             "éé{{ \"é\" }} {{ getv }}éé",
             "t:1:16: there is no variable getv; the function of this name is called with parentheses: getv()",
