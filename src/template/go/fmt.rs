@@ -200,9 +200,9 @@ fn one_verb(p: &mut Printer, format: &[u8], args: &[Value], c: &mut Cursor) {
         c.good &= !c.after_index;
         c.index(format, args.len());
         if format.get(c.at) == Some(&b'*') {
-            match c.star(args) {
-                Some(n) => p.f.prec = usize::try_from(n).ok(),
+            match c.star(args).and_then(|n| usize::try_from(n).ok()) {
                 None => put(p.out, b"%!(BADPREC)"),
+                prec => p.f.prec = prec,
             }
         } else {
             p.f.prec = usize::try_from(number(format, &mut c.at).unwrap_or(0)).ok();
@@ -299,12 +299,11 @@ impl Printer<'_> {
     fn value(&mut self, v: &Value, verb: char, top: bool) {
         match v {
             Value::Nil => match verb {
-                'v' if self.f.sharp_v && !top => self.pad(b"interface {}(nil)"),
-                'v' => self.pad(b"<nil>"),
-                _ if top => {
-                    self.complain(verb, "(<nil>)");
-                }
-                _ => self.pad(b"<nil>"),
+                'v' if top => self.pad(b"<nil>"),
+                _ if top => self.complain(verb, "(<nil>)"),
+                // Within a list or a map, Go pads nothing that is nil.
+                'v' if self.f.sharp_v => put(self.out, b"interface {}(nil)"),
+                _ => put(self.out, b"<nil>"),
             },
             Value::Bool(b) if matches!(verb, 't' | 'v') => self.pad(if *b { b"true" } else { b"false" }),
             Value::Int(n) if int_verb(verb) => self.int(*n, verb),
