@@ -23,4 +23,5 @@ pub mod state;
 pub mod store;
 pub mod sys;
 pub mod template;
+pub mod text;
 pub mod value;

@@ -3,7 +3,7 @@
 //! file; and as one reader is enough, the sources read their answers with it too (serde_json beside it would be
 //! 10,000 bytes). Tests compare it with serde_json. It never looks at files.
 
-use crate::template::go::{float, fmt, time};
+use crate::text::{self, float, time};
 use crate::value::{Time, Value};
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ impl Parser<'_> {
         match c {
             b'\'' => s.extend_from_slice(b"'\\''"),
             b'"' => s.extend_from_slice(b"'\"'"),
-            _ => fmt::quote(&mut s, char::from(c).encode_utf8(&mut [0; 4]).as_bytes(), '\'', false),
+            _ => text::quote(&mut s, char::from(c).encode_utf8(&mut [0; 4]).as_bytes(), '\'', false),
         }
         s.push(b' ');
         s.extend_from_slice(context.as_bytes());
@@ -219,7 +219,7 @@ impl Parser<'_> {
                         b't' => b'\t',
                         b'u' => {
                             let c = self.escaped()?;
-                            fmt::put(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes());
+                            text::put(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes());
                             continue;
                         }
                         _ => return Err(self.bad(e, "in string escape code")),
@@ -265,9 +265,9 @@ impl Parser<'_> {
 /// When a number has no JSON form.
 pub fn write(out: &mut Vec<u8>, v: &Value, indent: Option<usize>) -> Result<(), String> {
     match v {
-        Value::Nil => fmt::put(out, b"null"),
-        Value::Bool(b) => fmt::put(out, if *b { b"true" } else { b"false" }),
-        Value::Int(n) | Value::Named(_, n) => fmt::put(out, n.to_string().as_bytes()),
+        Value::Nil => text::put(out, b"null"),
+        Value::Bool(b) => text::put(out, if *b { b"true" } else { b"false" }),
+        Value::Int(n) | Value::Named(_, n) => text::put(out, n.to_string().as_bytes()),
         Value::Float(f) => write_float(out, *f)?,
         Value::Str(_) | Value::Bytes(_) => write_text(out, v.as_bytes().unwrap_or(&[])),
         Value::Time(t) => write_text(out, rfc3339(*t).as_bytes()),
@@ -339,36 +339,36 @@ fn write_float(out: &mut Vec<u8>, f: f64) -> Result<(), String> {
     }
     let small = f != 0.0 && f.abs() < 1e-6;
     if !small && f.abs() < 1e21 {
-        fmt::put(out, float::fmt_float(f, b'f', None).as_bytes());
+        text::put(out, float::fmt_float(f, b'f', None).as_bytes());
         return Ok(());
     }
     // JSON's exponents have no leading zero.
     let text = float::fmt_float(f, b'e', None);
-    fmt::put(out, text.replace("e-0", "e-").as_bytes());
+    text::put(out, text.replace("e-0", "e-").as_bytes());
     Ok(())
 }
 
 fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     let mut at = 0;
-    while let Some((c, size)) = text.get(at..).and_then(fmt::decode) {
+    while let Some((c, size)) = text.get(at..).and_then(text::decode) {
         match c {
             '"' | '\\' => {
                 out.push(b'\\');
                 out.push(c as u8);
             }
-            '\n' => fmt::put(out, b"\\n"),
-            '\r' => fmt::put(out, b"\\r"),
-            '\t' => fmt::put(out, b"\\t"),
-            '\x08' => fmt::put(out, b"\\b"),
-            '\x0c' => fmt::put(out, b"\\f"),
+            '\n' => text::put(out, b"\\n"),
+            '\r' => text::put(out, b"\\r"),
+            '\t' => text::put(out, b"\\t"),
+            '\x08' => text::put(out, b"\\b"),
+            '\x0c' => text::put(out, b"\\f"),
             '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                fmt::put(out, b"\\u");
-                fmt::hex(out, u32::from(c), 4, false);
+                text::put(out, b"\\u");
+                text::hex(out, u32::from(c), 4, false);
             }
             // A byte that is no UTF-8, as Go writes it.
-            char::REPLACEMENT_CHARACTER if size == 1 => fmt::put(out, b"\\ufffd"),
-            _ => fmt::put(out, text.get(at..at + size).unwrap_or(&[])),
+            char::REPLACEMENT_CHARACTER if size == 1 => text::put(out, b"\\ufffd"),
+            _ => text::put(out, text.get(at..at + size).unwrap_or(&[])),
         }
         at += size;
     }

@@ -160,7 +160,7 @@ fn consul_source(consul: Consul, allow_empty: bool) -> Source {
 /// Files as a source, from `a,b`; no pattern means all of a folder's files.
 fn file_source(paths: &str, filter: Option<&str>, allow_empty: bool) -> Result<Source> {
     let filter = filter.unwrap_or("*").to_string();
-    if crate::template::funcs::path::compile(&filter).is_none() {
+    if crate::text::path::compile(&filter).is_none() {
         return Err(Error::config(format!("the filter {filter} is no pattern such as *.yaml")));
     }
     // No blanks here: they may stand in a path.

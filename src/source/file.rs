@@ -20,8 +20,7 @@ use crate::source::dir::walk::{KEYS, TOTAL, VALUE, Walk, cannot_read, limit, rea
 use crate::source::notice::{self, Look};
 use crate::store::{Entry, Snapshot};
 use crate::sys::inotify::Inotify;
-use crate::template::funcs::path;
-use crate::template::go::float;
+use crate::text::{float, path};
 use crate::value::Value;
 
 /// Reads the files once: the keys that start with `prefix`. `filter` is a pattern of Go's path.Match for the names of

@@ -4,7 +4,7 @@
 mod builtin;
 mod data;
 mod keys;
-pub mod path;
+mod path;
 mod sha256;
 mod system;
 mod text;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::source::notice::{Look, is_gone};
 use crate::store::{Entry, Snapshot};
-use crate::template::funcs::path;
+use crate::text::path;
 
 /// Deepest folder below the root.
 const DEPTH: usize = 32;

@@ -1,10 +1,11 @@
 //! The functions that look at the store. Each look is recorded exactly: a key as a key, a glob as the text before its
 //! first wildcard, a folder as its prefix.
 
-use super::{distinct, fail, path, sort, strings, text_arg};
+use super::{distinct, fail, sort, strings, text_arg};
 use crate::error::{Error, Kind, Result};
 use crate::store::Entry;
 use crate::template::Context;
+use crate::text::path;
 use crate::value::{Elem, Pair, Value};
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ use crate::case;
 use crate::error::Result;
 use crate::template::Context;
 use crate::template::go::fmt;
+use crate::text;
 use crate::value::Value;
 use std::sync::Arc;
 
@@ -106,9 +107,9 @@ pub fn join(_: &Context, args: &[Value]) -> Result<Value> {
     let mut out = Vec::new();
     for (i, v) in args.first().and_then(Value::as_list).unwrap_or(&[]).iter().enumerate() {
         if i > 0 {
-            fmt::put(&mut out, text_arg(args, 1).as_bytes());
+            text::put(&mut out, text_arg(args, 1).as_bytes());
         }
-        fmt::put(&mut out, v.as_bytes().unwrap_or(&[]));
+        text::put(&mut out, v.as_bytes().unwrap_or(&[]));
         check_bytes(out.len())?;
     }
     made(&out)
@@ -207,7 +208,7 @@ pub fn nindent(_: &Context, args: &[Value]) -> Result<Value> {
 
 /// In double quotes, as Go quotes.
 pub fn quote(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::str(&fmt::quoted(text_arg(args, 0))))
+    Ok(Value::str(&text::quoted(text_arg(args, 0))))
 }
 
 /// In single quotes.
@@ -259,7 +260,7 @@ pub fn html(_: &Context, args: &[Value]) -> Result<Value> {
             b'>' => b"&gt;",
             _ => &[b],
         };
-        fmt::put(&mut out, s);
+        text::put(&mut out, s);
     }
     made(&out)
 }
@@ -269,21 +270,21 @@ pub fn js(_: &Context, args: &[Value]) -> Result<Value> {
     let mut out = Vec::new();
     let text = printed(args);
     let mut at = 0;
-    while let Some((c, size)) = text.get(at..).and_then(fmt::decode) {
+    while let Some((c, size)) = text.get(at..).and_then(text::decode) {
         match c {
             '\\' | '\'' | '"' => {
                 out.push(b'\\');
-                fmt::put(&mut out, text.get(at..at + size).unwrap_or(&[]));
+                text::put(&mut out, text.get(at..at + size).unwrap_or(&[]));
             }
             '<' | '>' | '&' | '=' | '\0'..=' ' if c != ' ' => {
-                fmt::put(&mut out, b"\\u");
-                fmt::hex(&mut out, u32::from(c), 4, true);
+                text::put(&mut out, b"\\u");
+                text::hex(&mut out, u32::from(c), 4, true);
             }
-            _ if c.is_ascii() || fmt::is_print(c) => fmt::put(&mut out, text.get(at..at + size).unwrap_or(&[])),
+            _ if c.is_ascii() || text::is_print(c) => text::put(&mut out, text.get(at..at + size).unwrap_or(&[])),
             _ => {
-                fmt::put(&mut out, b"\\u");
+                text::put(&mut out, b"\\u");
                 let width = if u32::from(c) > 0xffff { 5 } else { 4 };
-                fmt::hex(&mut out, u32::from(c), width, true);
+                text::hex(&mut out, u32::from(c), width, true);
             }
         }
         at += size;
@@ -300,7 +301,7 @@ pub fn urlquery(_: &Context, args: &[Value]) -> Result<Value> {
             b' ' => out.push(b'+'),
             _ => {
                 out.push(b'%');
-                fmt::hex(&mut out, u32::from(b), 2, true);
+                text::hex(&mut out, u32::from(b), 2, true);
             }
         }
     }
@@ -339,7 +340,7 @@ pub fn base64_decode(_: &Context, args: &[Value]) -> Result<Value> {
                 bits = (bits << 6) | u32::try_from(six).unwrap_or(0);
                 count += 1;
                 if count == 4 {
-                    fmt::put(&mut out, bits.to_be_bytes().get(1..).unwrap_or(&[]));
+                    text::put(&mut out, bits.to_be_bytes().get(1..).unwrap_or(&[]));
                     (bits, count) = (0, 0);
                 }
             }
@@ -349,7 +350,7 @@ pub fn base64_decode(_: &Context, args: &[Value]) -> Result<Value> {
     match (count, pads) {
         (0, _) => {}
         (2, 2) => out.push(u8::try_from((bits >> 4) & 255).unwrap_or(0)),
-        (3, 1) => fmt::put(&mut out, (bits << 6).to_be_bytes().get(1..3).unwrap_or(&[])),
+        (3, 1) => text::put(&mut out, (bits << 6).to_be_bytes().get(1..3).unwrap_or(&[])),
         _ => return fail(&["illegal base64 data at input byte ", &s.len().to_string()]),
     }
     made(&out)
@@ -359,7 +360,7 @@ pub fn base64_decode(_: &Context, args: &[Value]) -> Result<Value> {
 pub fn sha256sum(_: &Context, args: &[Value]) -> Result<Value> {
     let mut out = Vec::new();
     for word in digest(any_text(args.first())?) {
-        fmt::hex(&mut out, word, 8, false);
+        text::hex(&mut out, word, 8, false);
     }
     made(&out)
 }

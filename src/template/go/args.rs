@@ -5,6 +5,7 @@ use super::exec::State;
 use super::node::{Is, Node};
 use super::{fmt, time};
 use crate::error::{Error, Result};
+use crate::text::time as calendar;
 use crate::value::{Elem, Value};
 
 /// A method about to be called.
@@ -107,7 +108,7 @@ impl<'p> State<'p, '_> {
         let values = self.arguments(dot, method.is.0, method.is.1, args, last)?;
         let result = match method.on {
             Value::Time(t) => time::call(*t, method.is.0, &values),
-            Value::Named(of, n) => Ok(Value::str(&time::name(*of, *n))),
+            Value::Named(of, n) => Ok(Value::str(&calendar::name(*of, *n))),
             _ => Ok(Value::Nil),
         };
         match result {

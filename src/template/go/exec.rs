@@ -7,6 +7,7 @@ use super::{Program, fmt};
 use crate::error::{Error, Kind, Result};
 use crate::template::Context;
 use crate::template::funcs::{Func, truth};
+use crate::text;
 use crate::value::Value;
 
 /// Templates call templates no deeper.
@@ -91,7 +92,7 @@ impl<'p> State<'p, '_> {
             s.push(':');
             s.push_str(&column.to_string());
             s.push_str(": executing ");
-            s.push_str(&fmt::quoted(self.template));
+            s.push_str(&text::quoted(self.template));
             s.push_str(" at <");
             node::write(&mut s, node);
             s.push('>');
@@ -264,7 +265,7 @@ impl<'p> State<'p, '_> {
     fn call_template(&mut self, dot: &Value, node: &'p Node, name: &str, pipe: Option<&'p Node>) -> Result<()> {
         let program = self.program;
         let Some((name, list)) = program.defined.iter().find(|d| d.0 == name) else {
-            return self.fail(&["template ", &fmt::quoted(name), " not defined"]);
+            return self.fail(&["template ", &text::quoted(name), " not defined"]);
         };
         if self.calls >= DEEPEST_CALL {
             return self.fail(&["exceeded maximum template depth (100)"]);
@@ -544,7 +545,7 @@ impl<'p> State<'p, '_> {
 /// What an action prints.
 fn print_value(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Nil => fmt::put(out, b"<no value>"),
+        Value::Nil => text::put(out, b"<no value>"),
         _ => fmt::display(out, value),
     }
 }

@@ -1,7 +1,7 @@
 //! Go's fmt: the verbs of printf, print's rule of spaces, and what a value looks like. It decides text only; it never
 //! looks at the store. Results are bytes, because a value of a key may be no text.
 
-use super::{float, time};
+use crate::text::{decode, float, hex, is_print, push_char, put, quote, time, unicode};
 use crate::value::{Elem, Named, Value};
 
 /// A width or precision above this is refused, as in Go.
@@ -233,23 +233,6 @@ fn one_verb(p: &mut Printer, format: &[u8], args: &[Value], c: &mut Cursor) {
     }
 }
 
-/// The first character of `b` and its length; a byte that starts none counts as U+FFFD, as in Go.
-#[inline(never)]
-pub fn decode(b: &[u8]) -> Option<(char, usize)> {
-    let first = *b.first()?;
-    let len = match first {
-        0..0x80 => return Some((char::from(first), 1)),
-        0xc2..0xe0 => 2,
-        0xe0..0xf0 => 3,
-        0xf0..0xf5 => 4,
-        _ => return Some((char::REPLACEMENT_CHARACTER, 1)),
-    };
-    match b.get(..len).and_then(|s| std::str::from_utf8(s).ok()).and_then(|s| s.chars().next()) {
-        Some(c) => Some((c, len)),
-        None => Some((char::REPLACEMENT_CHARACTER, 1)),
-    }
-}
-
 fn rune_count(b: &[u8]) -> usize {
     let (mut n, mut at) = (0, 0);
     while let Some((_, size)) = b.get(at..).and_then(decode) {
@@ -257,17 +240,6 @@ fn rune_count(b: &[u8]) -> usize {
         at += size;
     }
     n
-}
-
-/// Appends bytes. Out of line: each call of `extend_from_slice` would be copied in whole.
-#[inline(never)]
-pub fn put(out: &mut Vec<u8>, b: &[u8]) {
-    out.extend_from_slice(b);
-}
-
-#[inline(never)]
-fn push_char(out: &mut Vec<u8>, c: char) {
-    put(out, c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 impl Printer<'_> {
@@ -523,89 +495,4 @@ fn int_verb(verb: char) -> bool {
 
 fn can_backquote(b: &[u8]) -> bool {
     std::str::from_utf8(b).is_ok_and(|s| s.chars().all(|c| (c >= ' ' || c == '\t') && c != '\x7f' && c != '\u{feff}'))
-}
-
-/// `U+0041`.
-pub fn unicode(out: &mut Vec<u8>, n: i64, width: usize) {
-    put(out, b"U+");
-    let mut digits = Vec::new();
-    let mut left = n.cast_unsigned();
-    while left > 0 {
-        hex(&mut digits, u32::try_from(left & 15).unwrap_or(0), 1, true);
-        left >>= 4;
-    }
-    out.resize(out.len() + width.saturating_sub(digits.len()), b'0');
-    digits.reverse();
-    put(out, &digits);
-}
-
-/// The lowest `width` hexadecimal digits of `n`.
-#[inline(never)]
-pub fn hex(out: &mut Vec<u8>, n: u32, width: u32, upper: bool) {
-    for i in (0..width).rev() {
-        let c = char::from_digit((n >> (4 * i)) & 15, 16).unwrap_or('0');
-        out.push(if upper { c.to_ascii_uppercase() } else { c } as u8);
-    }
-}
-
-/// Whether Go would print the character as it is. By ranges, not by Unicode's tables: those weigh more than they give.
-pub fn is_print(c: char) -> bool {
-    !matches!(c,
-        '\0'..='\x1f' | '\x7f'..='\u{a0}' | '\u{ad}' | '\u{1680}' | '\u{180e}' | '\u{2000}'..='\u{200f}'
-        | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{e000}'..='\u{f8ff}'
-        | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..)
-}
-
-/// Appends Go's quoted form.
-pub fn quote(out: &mut Vec<u8>, b: &[u8], mark: char, ascii: bool) {
-    push_char(out, mark);
-    let mut at = 0;
-    while let Some((c, size)) = b.get(at..).and_then(decode) {
-        let byte = b.get(at).copied().unwrap_or(0);
-        at += size;
-        if c == char::REPLACEMENT_CHARACTER && size == 1 {
-            put(out, b"\\x");
-            hex(out, u32::from(byte), 2, false);
-            continue;
-        }
-        let short = match c {
-            '\x07' => 'a',
-            '\x08' => 'b',
-            '\x0c' => 'f',
-            '\n' => 'n',
-            '\r' => 'r',
-            '\t' => 't',
-            '\x0b' => 'v',
-            '\\' => '\\',
-            _ if c == mark => c,
-            _ if is_print(c) && (!ascii || c.is_ascii()) => {
-                push_char(out, c);
-                continue;
-            }
-            _ => {
-                let n = u32::from(c);
-                let (letter, width) = if n < 0x80 {
-                    (b'x', 2)
-                } else if n < 0x10000 {
-                    (b'u', 4)
-                } else {
-                    (b'U', 8)
-                };
-                out.push(b'\\');
-                out.push(letter);
-                hex(out, n, width, false);
-                continue;
-            }
-        };
-        out.push(b'\\');
-        push_char(out, short);
-    }
-    push_char(out, mark);
-}
-
-/// `%q` as text, for messages.
-pub fn quoted(s: &str) -> String {
-    let mut out = Vec::new();
-    quote(&mut out, s.as_bytes(), '"', false);
-    String::from_utf8_lossy(&out).into_owned()
 }

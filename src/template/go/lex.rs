@@ -1,7 +1,7 @@
 //! Cuts a template into tokens, by the rules of Go's text/template: delimiters, trim markers, comments, quotes and
 //! numbers. It decides where a token begins and ends, never what it means.
 
-use super::fmt;
+use crate::text;
 
 /// What a token is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -161,8 +161,8 @@ impl<'a> Lexer<'a> {
         let mut out = why.as_bytes().to_vec();
         match c {
             Some(c) => {
-                fmt::unicode(&mut out, i64::from(u32::from(c)), 4);
-                if fmt::is_print(c) {
+                text::unicode(&mut out, i64::from(u32::from(c)), 4);
+                if text::is_print(c) {
                     out.extend_from_slice(b" '");
                     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                     out.push(b'\'');
@@ -382,7 +382,7 @@ impl<'a> Lexer<'a> {
         if !good {
             let text = self.text.get(self.start..self.pos).unwrap_or("");
             let mut why = String::from("bad number syntax: ");
-            why.push_str(&fmt::quoted(text));
+            why.push_str(&text::quoted(text));
             return self.fail(&why);
         }
         self.simple(if complex { Tok::Complex } else { Tok::Number })

@@ -1,9 +1,9 @@
 //! Go's text/template: a program is compiled once and rendered often. This file holds the two ends; `lex`, `parse`
-//! and `node` make the tree, `exec` and `args` walk it, `fmt`, `float`, `number` and `time` are Go's ways with text.
+//! and `node` make the tree, `exec` and `args` walk it, `fmt`, `number` and `time` are Go's ways with
+//! values.
 
 mod args;
 mod exec;
-pub mod float;
 pub mod fmt;
 mod lex;
 mod node;

@@ -1,8 +1,8 @@
 //! The tree a template is parsed into, and how its parts print in messages (as Go's nodes do).
 
-use super::fmt;
 use super::number::Number;
 use crate::template::funcs::Func;
+use crate::text;
 use crate::value::Value;
 
 /// A part of a template.
@@ -99,7 +99,7 @@ pub fn write(out: &mut String, node: &Node) {
         }
         Is::Template(name, pipe) => {
             out.push_str("{{template ");
-            out.push_str(&fmt::quoted(name));
+            out.push_str(&text::quoted(name));
             if let Some(pipe) = pipe {
                 out.push(' ');
                 write(out, pipe);

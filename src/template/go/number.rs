@@ -1,7 +1,7 @@
 //! Reads Go's literals: numbers in all their bases, character constants and quoted strings. It never decides which
 //! type a number gets; it only says which ones it fits.
 
-use super::fmt;
+use crate::text;
 
 /// A number as an untyped constant: every type it fits.
 #[derive(Clone, Copy)]
@@ -125,7 +125,7 @@ pub fn number(text: &str) -> Result<Number, String> {
 
 fn said(what: &str, text: &str) -> String {
     let mut s = String::from(what);
-    s.push_str(&fmt::quoted(text));
+    s.push_str(&text::quoted(text));
     s
 }
 

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::fmt;
 use super::lex::{Item, Tok, lex};
 use super::node::{self, Arm, Is, Node, Pipe};
 use super::number;
 use crate::error::{Error, Result};
 use crate::template::funcs;
+use crate::text;
 use crate::value::Value;
 
 /// Control structures and parentheses nest no deeper.
@@ -159,9 +159,9 @@ impl<'a> Parser<'a> {
             ["<", word, ">"].concat()
         } else if word.len() > 10 {
             let cut = word.char_indices().nth(10).map_or(word.len(), |c| c.0);
-            [&fmt::quoted(word.get(..cut).unwrap_or("")), "..."].concat()
+            [&text::quoted(word.get(..cut).unwrap_or("")), "..."].concat()
         } else {
-            fmt::quoted(word)
+            text::quoted(word)
         };
         self.failure(&["unexpected ", &shown, " in ", context])
     }
@@ -176,7 +176,7 @@ impl<'a> Parser<'a> {
             None => self.defined.push((name.to_string(), list)),
             Some(old) if node::is_empty(&old.1) => old.1 = list,
             Some(_) if node::is_empty(&list) => {}
-            Some(_) => return self.fail_with("template: multiple definition of template ", &fmt::quoted(name), ""),
+            Some(_) => return self.fail_with("template: multiple definition of template ", &text::quoted(name), ""),
         }
         Ok(())
     }
@@ -496,7 +496,7 @@ impl<'a> Parser<'a> {
             Is::Bool(_) | Is::Str(..) | Is::Number(..) | Is::Nil | Is::Dot => {
                 let mut text = String::new();
                 node::write(&mut text, &node);
-                self.fail_with("unexpected . after term ", &fmt::quoted(&text), "")
+                self.fail_with("unexpected . after term ", &text::quoted(&text), "")
             }
             _ => Ok(Some(Node { pos, is: Is::Chain(Box::new(node), names) })),
         }
@@ -509,13 +509,13 @@ impl<'a> Parser<'a> {
         let is = match item.tok {
             Tok::Identifier => match funcs::find(word) {
                 Some(f) => Is::Function(f),
-                None => return self.fail_with("function ", &fmt::quoted(word), " not defined"),
+                None => return self.fail_with("function ", &text::quoted(word), " not defined"),
             },
             Tok::Dot => Is::Dot,
             Tok::Nil => Is::Nil,
             Tok::Variable => {
                 if !self.vars.iter().any(|v| &**v == word) {
-                    return self.fail_with("undefined variable ", &fmt::quoted(word), "");
+                    return self.fail_with("undefined variable ", &text::quoted(word), "");
                 }
                 Is::Variable(vec![Box::from(word)])
             }

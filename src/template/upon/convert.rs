@@ -109,17 +109,17 @@ pub fn into_upon(value: &Value, closed: &Closed, depth: usize) -> Option<Theirs>
 }
 
 /// Out of upon. `None`: nested more than 100 deep.
-pub fn from_upon(value: Theirs, closed: &Closed, depth: usize) -> Option<Value> {
+pub fn from_upon(value: &Theirs, closed: &Closed, depth: usize) -> Option<Value> {
     let deeper = depth.saturating_add(1);
     if depth > DEPTH {
         return None;
     }
     Some(match value {
         Theirs::None => Value::Nil,
-        Theirs::Bool(b) => Value::Bool(b),
-        Theirs::Integer(n) => Value::Int(n),
-        Theirs::Float(f) => Value::Float(f),
-        Theirs::String(s) => Value::Str(Arc::from(s)),
+        Theirs::Bool(b) => Value::Bool(*b),
+        Theirs::Integer(n) => Value::Int(*n),
+        Theirs::Float(f) => Value::Float(*f),
+        Theirs::String(s) => Value::str(s),
         Theirs::List(list) => {
             let mut items = Vec::with_capacity(list.len());
             for item in list {
@@ -127,7 +127,7 @@ pub fn from_upon(value: Theirs, closed: &Closed, depth: usize) -> Option<Value> 
             }
             Value::typed_list(elements(&items), items)
         }
-        Theirs::Map(mut map) => {
+        Theirs::Map(map) => {
             if let Some(Theirs::Integer(n)) = map.get(NUMBER)
                 && let Some(value) = usize::try_from(*n).ok().and_then(|n| closed.values.borrow().get(n).cloned())
             {
@@ -137,14 +137,14 @@ pub fn from_upon(value: Theirs, closed: &Closed, depth: usize) -> Option<Value> 
                 && map.contains_key("key")
                 && map.contains_key("value")
                 && let Some(Theirs::String(key)) = map.get("Key")
-                && let Some(key) = Some(Arc::from(key.as_str()))
-                && let Some(item) = map.remove("Value")
+                && let Some(item) = map.get("Value")
             {
-                return Some(Value::Pair(Arc::new(Pair { key, value: from_upon(item, closed, deeper)? })));
+                let value = from_upon(item, closed, deeper)?;
+                return Some(Value::Pair(Arc::new(Pair { key: Arc::from(key.as_str()), value })));
             }
             let mut ours = BTreeMap::new();
             for (key, item) in map {
-                ours.insert(key, from_upon(item, closed, deeper)?);
+                ours.insert(key.clone(), from_upon(item, closed, deeper)?);
             }
             Value::map(ours)
         }

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::formats::error_at;
 use crate::template::Context;
 use crate::template::go::time;
+use crate::text::float;
 use crate::value::Value;
 use convert::Closed;
 use scan::{Scan, What};
@@ -47,7 +48,9 @@ impl Program {
     pub fn compile(name: &str, text: &str) -> Result<Program> {
         let mut scan = scan::rewrite(name, text)?;
         let source = std::mem::take(&mut scan.text);
-        match Engine::new().compile(source.clone()) {
+        let mut engine = Engine::new();
+        engine.set_default_formatter(&print);
+        match engine.compile(source.clone()) {
             Ok(template) => Ok(Program { name: name.to_string(), text: text.to_string(), scan, template }),
             Err(e) => Err(place(name, text, &scan, &source, &e)),
         }
@@ -118,7 +121,7 @@ impl Program {
         };
         let mut args = Vec::with_capacity(rest.len().saturating_add(1));
         for value in is_filter.then_some(head).into_iter().chain(rest) {
-            args.push(convert::from_upon(value, closed, 0).ok_or_else(|| deep(callee.name))?);
+            args.push(convert::from_upon(&value, closed, 0).ok_or_else(|| deep(callee.name))?);
         }
         if is_filter && SUBJECT_LAST.contains(&callee.name) {
             args.rotate_left(1);
@@ -135,12 +138,13 @@ impl Program {
 
 fn engine(aside: &Aside) -> Engine<'static> {
     let mut engine = Engine::new();
+    // Before the engine is handed to anything: so nothing refers to upon's own formatter, which brings core's floats.
+    engine.set_default_formatter(&print);
     let aside = aside.clone();
     engine.add_function(scan::ASIDE, move |head: Theirs, rest: Vec<Theirs>| {
         *aside.lock().unwrap_or_else(PoisonError::into_inner) = (head, rest);
     });
     engine.add_function(scan::SECOND, |_: Theirs, second: Theirs| second);
-    engine.set_default_formatter(&print);
     engine
 }
 
@@ -150,7 +154,9 @@ fn print(f: &mut Formatter<'_>, value: &Theirs) -> ::upon::fmt::Result {
         Theirs::None => Ok(()),
         Theirs::Bool(b) => Ok(f.write_str(if *b { "true" } else { "false" })?),
         Theirs::Integer(n) => Ok(f.write_str(&n.to_string())?),
-        Theirs::Float(n) => Ok(f.write_str(&n.to_string())?),
+        // As Rust prints them, infinity has its own word and no sign.
+        Theirs::Float(n) if n.is_infinite() => Ok(f.write_str(if *n > 0.0 { "inf" } else { "-inf" })?),
+        Theirs::Float(n) => Ok(f.write_str(&float::fmt_float(*n, b'f', None))?),
         Theirs::String(s) => Ok(f.write_str(s)?),
         Theirs::List(_) => Err("a list cannot be printed: loop over it, or use join or toJson".into()),
         Theirs::Map(_) => match convert::shown(value) {
