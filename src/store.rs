@@ -107,20 +107,31 @@ pub struct Reads {
 impl Reads {
     /// The render looked at this key, whether it exists or not.
     pub fn key(&mut self, key: &str) {
-        self.exact.add(key);
+        self.exact.add(key, same);
     }
     /// The render looked at everything that starts with `prefix` (of a glob: what stands before its first wildcard).
     pub fn under(&mut self, prefix: &str) {
-        self.under.add(prefix);
+        self.under.add(prefix, begins);
     }
     /// Whether a change of `key` could change what was rendered.
     pub fn touches(&self, key: &str) -> bool {
-        self.exact.has(key) || self.under.names.iter().any(|p| key.starts_with(p.as_str()))
+        self.exact.has(key, same) || self.under.has(key, begins)
     }
 }
 
-/// A set of names: sorted in front, newly added at the end. A template in a loop asks for the same ones again and
-/// again, so the end is sorted in when it has grown as long as the front.
+/// Whether one name stands for another: whatever stands for `name` and sorts before it, sorts right before it.
+type Covers = fn(&str, &str) -> bool;
+
+fn same(of: &str, name: &str) -> bool {
+    of == name
+}
+
+fn begins(of: &str, name: &str) -> bool {
+    name.starts_with(of)
+}
+
+/// A set of names: in front sorted, none covered by another; newly added at the end. A template in a loop asks for the
+/// same ones again and again, so the end is sorted in when it has grown as long as the front.
 #[derive(Clone, Default)]
 struct Names {
     names: Vec<String>,
@@ -128,20 +139,28 @@ struct Names {
 }
 
 impl Names {
-    fn add(&mut self, name: &str) {
-        if self.names.last().is_some_and(|n| n == name) {
+    fn add(&mut self, name: &str, covers: Covers) {
+        if self.names.last().is_some_and(|n| covers(n, name)) {
             return;
         }
         self.names.push(name.to_string());
         if self.names.len() > self.sorted * 2 + 64 {
+            self.settle(covers);
+        }
+    }
+    #[inline(never)]
+    fn settle(&mut self, covers: Covers) {
+        if self.sorted < self.names.len() {
             self.names.sort_unstable();
-            self.names.dedup();
+            self.names.dedup_by(|later, earlier| covers(earlier, later));
             self.sorted = self.names.len();
         }
     }
-    fn has(&self, name: &str) -> bool {
+    fn has(&self, name: &str, covers: Covers) -> bool {
         let (front, end) = self.names.split_at_checked(self.sorted).unwrap_or((&self.names, &[]));
-        front.binary_search_by(|n| n.as_str().cmp(name)).is_ok() || end.iter().any(|n| n == name)
+        let after = front.partition_point(|n| n.as_str() <= name);
+        let before = after.checked_sub(1).and_then(|i| front.get(i));
+        before.into_iter().chain(end).any(|n| covers(n, name))
     }
 }
 
@@ -166,9 +185,12 @@ impl<'a> View<'a> {
         self.reads.borrow_mut().under(prefix);
         self.snapshot.under(prefix)
     }
-    /// What was looked at.
+    /// What was looked at, sorted: a change asks for every key that changed.
     pub fn into_reads(self) -> Reads {
-        self.reads.into_inner()
+        let mut reads = self.reads.into_inner();
+        reads.exact.settle(same);
+        reads.under.settle(begins);
+        reads
     }
 }
 
@@ -208,5 +230,33 @@ mod tests {
         r.under("/g/");
         assert!((0..5_000).all(|i| r.touches(&["/k/", &i.to_string()].concat())));
         assert!(r.touches("/g/x") && !r.touches("/g") && !r.touches("/k/5000") && !r.touches("/k"));
+    }
+
+    /// Short and long prefixes in every order, settled or not, beside looking at each of them.
+    #[test]
+    fn a_prefix_covers_what_begins_with_it() {
+        let prefixes = ["/", "/a", "/a/", "/a/b", "/a-", "/ab/", "/b/c/", "é"];
+        let keys = ["/", "/a", "/a/", "/a/b/c", "/a-b", "/a!", "/ab", "/ab/x", "/b/c", "/b/c/d", "/c", "", "é/x", "zz"];
+        let triples = prefixes.iter().flat_map(|a| prefixes.map(|b| prefixes.map(|c| [*a, b, c]))).flatten();
+        for some in triples {
+            for many in [0, 100] {
+                let snapshot = Snapshot::default();
+                let view = View::new(&snapshot);
+                for p in some {
+                    view.under(p);
+                    for i in 0..many {
+                        view.under(&format!("/z/{i}"));
+                    }
+                }
+                let mut unsettled = Reads::default();
+                some.iter().for_each(|p| unsettled.under(p));
+                let settled = view.into_reads();
+                for key in keys {
+                    let want = some.iter().any(|p| key.starts_with(p));
+                    assert_eq!(settled.touches(key), want, "{some:?} {key}");
+                    assert_eq!(unsettled.touches(key), want, "{some:?} {key}, not settled");
+                }
+            }
+        }
     }
 }
