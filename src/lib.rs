@@ -10,6 +10,7 @@ pub mod base64;
 pub mod case;
 pub mod dest;
 pub mod diff;
+pub mod dns;
 pub mod driver;
 pub mod error;
 pub mod formats;

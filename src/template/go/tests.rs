@@ -321,7 +321,7 @@ static FUNCTIONS: &[Case] = &[
     ("fork lists", &[], "{{$m := dict \"b\" 1 \"a\" 2}}{{keys $m}} {{values $m}} {{hasKey $m \"a\"}} {{hasKey $m \"z\"}} {{append (list 1) 2}} {{nindent 2 \"a\\nb\"}}", Ok("[a b] [2 1] true false [1 2] \n  a\n  b")),
     ("sha256", &[], "{{sha256sum \"abc\"}} {{sha256sum \"\"}}",
         Ok("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")),
-    ("srv", &[], "{{lookupSRV \"a\" \"tcp\" \"c\"}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <lookupSRV \"a\" \"tcp\" \"c\">: error calling lookupSRV: lookupSRV: not available in this version")),
+    ("srv", &[], "{{lookupSRV \"a\" \"tcp\" \"c d\"}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <lookupSRV \"a\" \"tcp\" \"c d\">: error calling lookupSRV: cannot look up the SRV records of _a._tcp.c d: it is no name of a host or service")),
     ("time", &[], "{{$t := datetime}}{{$t.Equal $t}} {{$t.Before ($t.AddDate 0 1 0)}} {{($t.AddDate 1 0 0).After $t}} {{eq ($t.Format \"2006\") (printf \"%d\" $t.Year)}} {{$t.UTC.Equal $t.Local}}", Ok("true true true true true")),
     ("time field", &[], "{{datetime.Nope}}", Err("template: t.tmpl:1:2: executing \"t.tmpl\" at <datetime>: can't evaluate field Nope in type time.Time")),
     ("raw bytes", &[], "{{base64Decode \"/w==\" | len}} {{base64Decode \"/w==\" | base64Encode}}", Ok("1 /w==")),

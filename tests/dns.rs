@@ -1,0 +1,288 @@
+//! SRV records seen from outside: pilotfish with a resolv.conf of its own, which names a server that says what the
+//! test wants, over UDP and TCP. Port 53 needs root, or a system whose unprivileged ports begin below it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    unsafe_code,
+    missing_docs,
+    dead_code
+)]
+
+mod util;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use util::*;
+
+/// What a question gets, given the question and whether it came over TCP.
+type Say = Arc<Mutex<dyn FnMut(&[u8], bool) -> Vec<Vec<u8>> + Send>>;
+
+/// A name server on port 53 of an address of its own; it ends with the test.
+struct Dns {
+    ip: String,
+    stop: Arc<AtomicBool>,
+    /// How many questions came by UDP and by TCP.
+    asked: Arc<[AtomicUsize; 2]>,
+}
+
+impl Dns {
+    fn start(say: impl FnMut(&[u8], bool) -> Vec<Vec<u8>> + Send + 'static) -> Dns {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let say: Say = Arc::new(Mutex::new(say));
+        let (ip, udp, tcp) = wait_until(secs(20), "an address with a free port 53 (it needs root)", || {
+            let n = std::process::id().wrapping_mul(13).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            let ip = format!("127.{}.{}.53", 1 + n / 250 % 14, n % 250);
+            let udp = UdpSocket::bind((ip.as_str(), 53)).ok()?;
+            Some((ip.clone(), udp, TcpListener::bind((ip.as_str(), 53)).ok()?))
+        });
+        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicUsize::new(0) }; 2]));
+        udp.set_read_timeout(Some(millis(50))).unwrap();
+        let (stopped, count, answer) = (stop.clone(), asked.clone(), say.clone());
+        std::thread::spawn(move || {
+            let mut buf = [0; 2048];
+            while !stopped.load(Ordering::SeqCst) {
+                let Ok((n, from)) = udp.recv_from(&mut buf) else { continue };
+                count[0].fetch_add(1, Ordering::SeqCst);
+                for reply in (answer.lock().unwrap())(&buf[..n], false) {
+                    udp.send_to(&reply, from).unwrap();
+                }
+            }
+        });
+        let (stopped, count) = (stop.clone(), asked.clone());
+        std::thread::spawn(move || {
+            for stream in tcp.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let mut stream = stream.unwrap();
+                let mut length = [0; 2];
+                if stream.read_exact(&mut length).is_err() {
+                    continue;
+                }
+                let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+                stream.read_exact(&mut query).unwrap();
+                count[1].fetch_add(1, Ordering::SeqCst);
+                for reply in (say.lock().unwrap())(&query, true) {
+                    stream.write_all(&[&(reply.len() as u16).to_be_bytes(), &reply[..]].concat()).unwrap();
+                }
+            }
+        });
+        Dns { ip, stop, asked }
+    }
+    fn asked(&self) -> (usize, usize) {
+        (self.asked[0].load(Ordering::SeqCst), self.asked[1].load(Ordering::SeqCst))
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = std::net::TcpStream::connect((self.ip.as_str(), 53));
+    }
+}
+
+/// The name that was asked for.
+fn asked_name(query: &[u8]) -> String {
+    let (mut at, mut text) = (12, String::new());
+    while query[at] != 0 {
+        let n = usize::from(query[at]);
+        text.push_str(std::str::from_utf8(&query[at + 1..at + 1 + n]).unwrap());
+        text.push('.');
+        at += n + 1;
+    }
+    assert_eq!(query[at + 1..], [0, 33, 0, 1], "SRV, IN");
+    text
+}
+
+/// An answer with these flags and these servers: priority, weight, port, labels of the target.
+fn answer(query: &[u8], flags: u16, servers: &[(u16, u16, u16, &str)]) -> Vec<u8> {
+    let mut m = query.to_vec();
+    m[2..4].copy_from_slice(&flags.to_be_bytes());
+    m[6..8].copy_from_slice(&(servers.len() as u16).to_be_bytes());
+    for (priority, weight, port, target) in servers {
+        let mut data = [priority.to_be_bytes(), weight.to_be_bytes(), port.to_be_bytes()].concat();
+        for label in target.split('.') {
+            data.push(label.len() as u8);
+            data.extend(label.as_bytes());
+        }
+        data.push(0);
+        m.extend([0xC0, 12, 0, 33, 0, 1, 0, 0, 0, 60]);
+        m.extend((data.len() as u16).to_be_bytes());
+        m.extend(data);
+    }
+    m
+}
+
+const OK: u16 = 0x8180;
+const CUT: u16 = 0x8380;
+const NO_SUCH_NAME: u16 = 0x8183;
+const REFUSED: u16 = 0x8185;
+
+/// A template that shows what it finds, in Go's language and in upon, and pilotfish with this resolv.conf.
+struct Bed {
+    dir: TempDir,
+}
+
+const GO: &str = r#"{{range lookupSRV "mail" "tcp" "example.com"}}{{.Target}}:{{.Port}} {{.Priority}}/{{.Weight}}
+{{end}}"#;
+const UPON: &str = r#"{% for s in lookupSRV("mail", "tcp", "example.com.") %}{{ s.Target }}:{{ s.Port }} {{ s.Priority }}/{{ s.Weight }}
+{% endfor %}"#;
+
+impl Bed {
+    fn new(resolv_conf: &str) -> Bed {
+        let dir = TempDir::new();
+        dir.write("resolv.conf", resolv_conf);
+        dir.write("a.tmpl", GO);
+        dir.write("b.upon", UPON);
+        Bed { dir }
+    }
+    fn of(dns: &Dns) -> Bed {
+        Bed::new(&format!("nameserver {}\n", dns.ip))
+    }
+    /// Both templates, with more options.
+    fn pilotfish(&self) -> Cmd {
+        let mut cmd = Cmd::new("unshare").arg("--mount");
+        // SAFETY: plain system call.
+        if unsafe { libc::geteuid() } != 0 {
+            cmd = cmd.args(["--user", "--map-root-user"]);
+        }
+        let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        cmd =
+            cmd.args(["sh", "-c", script]).arg(self.dir.join("resolv.conf")).arg(pilotfish_bin()).cwd(self.dir.path());
+        cmd.args(["-t", "a.tmpl:a", "-t", "b.upon:b"])
+    }
+    fn once(&self) -> Proc {
+        self.pilotfish().arg("--once").run(secs(30))
+    }
+}
+
+#[test]
+fn the_servers_of_a_service_are_listed_as_confd_lists_them() {
+    let dns = Dns::start(|q, _| {
+        assert_eq!(asked_name(q), "_mail._tcp.example.com.");
+        vec![answer(
+            q,
+            OK,
+            &[(20, 0, 25, "b.example.com"), (10, 5, 2525, "a.example.com"), (10, 5, 25, "a.example.com")],
+        )]
+    });
+    let bed = Bed::of(&dns);
+    let proc = bed.once();
+    proc.expect_exit(Exit::Code(0), secs(5));
+    let want = "a.example.com.:25 10/5\na.example.com.:2525 10/5\nb.example.com.:25 20/0\n";
+    assert_eq!(bed.dir.read("a"), want, "{}", proc.report());
+    assert_eq!(bed.dir.read("b"), want, "{}", proc.report());
+}
+
+#[test]
+fn no_such_name_is_an_empty_list() {
+    let dns = Dns::start(|q, _| vec![answer(q, NO_SUCH_NAME, &[])]);
+    let bed = Bed::of(&dns);
+    bed.once().expect_exit(Exit::Code(0), secs(5));
+    assert_eq!((bed.dir.read("a"), bed.dir.read("b")), (String::new(), String::new()));
+}
+
+#[test]
+fn an_answer_that_is_cut_off_is_fetched_over_tcp() {
+    let many: Vec<String> = (0..200).map(|i| format!("server-{i:03}.example.com")).collect();
+    let dns = Dns::start(move |q, tcp| match tcp {
+        false => vec![answer(q, CUT, &[(1, 1, 1, "partial.example.com")])],
+        true => {
+            let all: Vec<(u16, u16, u16, &str)> = many.iter().map(|n| (1, 1, 25, n.as_str())).collect();
+            vec![answer(q, OK, &all)]
+        }
+    });
+    let bed = Bed::of(&dns);
+    let proc = bed.once();
+    proc.expect_exit(Exit::Code(0), secs(5));
+    let want: String = (0..200).map(|i| format!("server-{i:03}.example.com.:25 1/1\n")).collect();
+    assert_eq!(bed.dir.read("a"), want, "{}", proc.report());
+    assert_eq!(dns.asked().1, 2, "one question of each template came over TCP");
+}
+
+#[test]
+fn answers_that_are_not_ours_are_passed_over() {
+    let dns = Dns::start(|q, _| {
+        let good = answer(q, OK, &[(1, 1, 25, "good.example.com")]);
+        let mut other = answer(q, OK, &[(1, 1, 25, "evil.example.com")]);
+        other[0] ^= 0x55; // the id
+        vec![b"x".to_vec(), other, answer(q, REFUSED, &[]), good]
+    });
+    let bed = Bed::of(&dns);
+    bed.once().expect_exit(Exit::Code(0), secs(10));
+    assert_eq!(bed.dir.read("a"), "good.example.com.:25 1/1\n");
+}
+
+#[test]
+fn without_a_good_answer_the_file_stays_and_the_reason_is_said() {
+    let looping = |q: &[u8]| {
+        let mut m = answer(q, OK, &[(1, 1, 25, "x")]);
+        let at = m.len() - 3; // the target: a name that is itself
+        m.splice(at.., (0xC000 | at as u16).to_be_bytes());
+        let length = m.len() - 10; // two bytes of the target instead of three
+        m[length..length + 2].copy_from_slice(&8u16.to_be_bytes());
+        m
+    };
+    type Maker = Box<dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send>;
+    let cases: Vec<(Maker, &str)> = vec![
+        (Box::new(move |q| vec![looping(q)]), "the answer is garbled"),
+        (Box::new(|q| vec![answer(q, OK, &[(1, 1, 25, "a b")])]), "the answer is garbled"),
+        (
+            Box::new(|q| vec![answer(&[&q[..15], b"X", &q[16..]].concat(), OK, &[])]),
+            "the answer is not to the question",
+        ),
+        (
+            Box::new(|q| vec![[&q[..2], &[0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 0]].concat()]),
+            "the answer is not to the question",
+        ),
+        (Box::new(|_| Vec::new()), "no answer from the name servers in /etc/resolv.conf"),
+    ];
+    for (say, why) in cases {
+        let dns = Dns::start(move |q, _| say(q));
+        let bed = Bed::new(&format!("nameserver {}\noptions timeout:1 attempts:2\n", dns.ip));
+        bed.dir.write("a", "old");
+        let begin = Instant::now();
+        let proc = bed.once();
+        let took = begin.elapsed();
+        proc.expect_exit(Exit::Code(1), secs(5));
+        let text = format!("cannot look up the SRV records of _mail._tcp.example.com: {why}");
+        proc.check(proc.stderr().contains(&text), &text);
+        proc.check(took < secs(8), &format!("the time-out is a second for each template, not {took:?}"));
+        assert_eq!(bed.dir.read("a"), "old");
+        assert!(dns.asked().0 > 0);
+    }
+}
+
+#[test]
+fn a_name_server_that_comes_back_is_asked_again() {
+    let mut questions = 0;
+    let dns = Dns::start(move |q, _| {
+        questions += 1;
+        if questions < 3 { Vec::new() } else { vec![answer(q, OK, &[(1, 1, 25, "late.example.com")])] }
+    });
+    let bed = Bed::new(&format!("nameserver {}\noptions timeout:1 attempts:1\n", dns.ip));
+    let proc = bed.pilotfish().args(["--", "sleep", "60"]).spawn();
+    wait_until(secs(20), "the first question", || (dns.asked().0 > 0).then_some(()));
+    proc.wait_line("no answer from the name servers", secs(20));
+    wait_file(bed.dir.join("a"), "late.example.com.:25 1/1\n", secs(30));
+    wait_file(bed.dir.join("b"), "late.example.com.:25 1/1\n", secs(30));
+    proc.wait_line("starting main program now", secs(20));
+    proc.signal(libc::SIGTERM);
+    proc.expect_exit(Exit::Code(143), secs(20));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_name_server() {
+    let dns = Dns::start(|_, _| Vec::new());
+    let bed = Bed::new(&format!("nameserver {}\noptions timeout:60 attempts:1\n", dns.ip));
+    let proc = bed.pilotfish().args(["--", "sleep", "60"]).spawn();
+    wait_until(secs(20), "the first question", || (dns.asked().0 > 0).then_some(()));
+    proc.signal(libc::SIGTERM);
+    proc.expect_exit(Exit::Code(143), secs(10));
+}
