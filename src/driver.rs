@@ -11,6 +11,7 @@ use crate::diff;
 use crate::error::{Error, Result};
 use crate::log::Logger;
 use crate::plan::{self, Level, Millis, Plan};
+use crate::request;
 use crate::source::{self, News, Post, Render, Stop};
 use crate::state::{Action, Caught, Committed, Event, Job, Outcome, Rendered, State, Voice};
 use crate::store::{Reads, Snapshot, View};
@@ -45,6 +46,8 @@ struct Driver<'a> {
     group: Option<i32>,
     /// Running commands: their pids with the ids the state gave them.
     commands: Vec<(i32, u32)>,
+    /// Requests under way: the ids the state gave them, and what cuts them off.
+    requests: Vec<(u32, Arc<Stop>)>,
     /// We were started in the foreground of a terminal, so the app belongs there.
     is_foreground: bool,
     events: VecDeque<Event>,
@@ -121,6 +124,7 @@ fn generation(
         app: None,
         group: None,
         commands: Vec::new(),
+        requests: Vec::new(),
         is_foreground,
         events: VecDeque::from([Event::Start]),
         plan: plan.clone(),
@@ -140,6 +144,7 @@ fn generation(
         }
         // A running command belongs to the old plan: it ends first.
         if driver.commands.is_empty()
+            && driver.requests.is_empty()
             && !driver.state.is_ending()
             && let Some(next) = driver.next.take()
         {
@@ -197,6 +202,9 @@ impl Driver<'_> {
     fn take_news(&mut self) {
         for (group, renders) in self.post.take_renders() {
             self.stage_all(group, renders);
+        }
+        for (id, how) in self.post.take_answers() {
+            self.end_request(id, how);
         }
         for (watch, news) in self.post.take() {
             self.events.push_back(match news {
@@ -256,6 +264,7 @@ impl Driver<'_> {
                 if let Some((pid, _)) = self.commands.iter().find(|(_, i)| *i == id) {
                     process::kill(-pid, libc::SIGKILL);
                 }
+                self.end_request(id, Err("timed out".to_string()));
             }
             Action::StartApp => self.start_app(),
             Action::SignalApp(n) => {
@@ -429,14 +438,21 @@ impl Driver<'_> {
     fn run_command(&mut self, id: u32, job: Job) {
         let (command, t) = match job {
             Job::Check(t) => (self.plan.templates.get(t).and_then(|p| p.check.as_ref()), Some(t)),
-            Job::Reload(t) => (self.plan.templates.get(t).and_then(|p| p.reload.as_ref()), Some(t)),
-            Job::AppReload => (
-                match self.plan.app.as_ref().map(|a| &a.reload) {
-                    Some(plan::Reload::Command(c)) => Some(c),
-                    _ => None,
-                },
-                None,
-            ),
+            Job::Reload(_) | Job::AppReload => {
+                let t = if let Job::Reload(t) = job { Some(t) } else { None };
+                let i = t.unwrap_or(self.plan.templates.len());
+                match self.plan.reload(i) {
+                    Some(plan::Reload::Command(c)) => (Some(c), t),
+                    Some(plan::Reload::Request(_)) => return self.send_request(id, i),
+                    Some(plan::Reload::Named(n)) => {
+                        let ours: Vec<i32> = self.commands.iter().map(|(pid, _)| *pid).collect();
+                        let how = process::signal_named(&n.name, n.signal, &ours).map(|()| ProcessEnded::Exit(0));
+                        self.events.push_back(Event::CommandEnded { id, how });
+                        return;
+                    }
+                    _ => (None, t),
+                }
+            }
         };
         let Some(command) = command else { return };
         let dest = t.and_then(|t| self.plan.templates.get(t)).map(|p| p.dest.path.display().to_string());
@@ -460,6 +476,34 @@ impl Driver<'_> {
                 let how = Err(format!("cannot run {program}: {}", e.text));
                 self.events.push_back(Event::CommandEnded { id, how });
             }
+        }
+    }
+
+    /// Sends it from a thread of its own: the loop waits for no server.
+    #[inline(never)]
+    fn send_request(&mut self, id: u32, i: usize) {
+        let (plan, post) = (self.plan.clone(), self.post.clone());
+        let started = Stop::new().and_then(|stop| {
+            let held = stop.clone();
+            let work = move || {
+                if let Some(plan::Reload::Request(r)) = plan.reload(i) {
+                    post.put_answer((id, request::send(r, &stop)));
+                }
+            };
+            thread::start(source::STACK, Box::new(work)).map_err(|e| Error::io("start a thread for a request", &e))?;
+            Ok(held)
+        });
+        match started {
+            Ok(stop) => self.requests.push((id, stop)),
+            Err(e) => self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) }),
+        }
+    }
+
+    /// A request has its answer, or had its time; what comes after that is dropped.
+    fn end_request(&mut self, id: u32, how: std::result::Result<ProcessEnded, String>) {
+        if let Some(i) = self.requests.iter().position(|(r, _)| *r == id) {
+            self.requests.swap_remove(i).1.now();
+            self.events.push_back(Event::CommandEnded { id, how });
         }
     }
 

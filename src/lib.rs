@@ -19,6 +19,7 @@ pub mod guard;
 pub mod log;
 pub mod md5;
 pub mod plan;
+pub mod request;
 pub mod source;
 pub mod state;
 pub mod store;

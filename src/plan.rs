@@ -20,6 +20,8 @@ pub struct Plan {
     pub templates: Vec<Template>,
     /// The app to supervise; without one pilotfish only keeps files in step.
     pub app: Option<App>,
+    /// Without an app: who else is told of new files, and how.
+    pub target: Option<Reload>,
     /// How changes are gathered.
     pub pace: Pace,
     /// Give up when the first render is not done after this long (`None`: never).
@@ -53,6 +55,7 @@ impl Default for Plan {
             watches: Vec::new(),
             templates: Vec::new(),
             app: None,
+            target: None,
             pace: Pace::default(),
             start_timeout: None,
             once: false,
@@ -163,7 +166,7 @@ pub struct Template {
     /// Must succeed before the new content is put in place; sees it as `{src}`.
     pub check: Option<Command>,
     /// Run after the new content is in place, beside the app's own reload.
-    pub reload: Option<Command>,
+    pub reload: Option<Reload>,
     /// Put the previous content back when the app does not bear the new one.
     pub rollback: bool,
     /// Templates of one group are applied all or none.
@@ -241,6 +244,78 @@ pub enum Reload {
     Restart,
     /// By a command.
     Command(Command),
+    /// By a request over HTTP.
+    Request(Box<Request>),
+    /// By a signal to processes that we did not start.
+    Named(Named),
+}
+
+/// A request that says: read your files again.
+pub struct Request {
+    /// As it stands in messages, without anything that may be secret.
+    pub shown: String,
+    /// `http://host:port` or `unix:///path`.
+    pub address: String,
+    /// What is asked for there, with its leading `/`.
+    pub path: String,
+    /// `POST` and the like.
+    pub method: String,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// What is sent.
+    pub body: String,
+    /// The answers that mean success; none: each from 200 to 299.
+    pub expect: Vec<u16>,
+    /// How long one try may take.
+    pub timeout: Millis,
+    /// How many more tries there are before it has failed.
+    pub retries: u32,
+    /// The request is to Docker: what an answer means is known, and it says nothing of the files.
+    pub is_docker: bool,
+}
+
+/// How long the app may take to show that it does not bear its new files, if not said.
+pub const PROBATION: Millis = 5_000;
+/// Between two tries of a request, in milliseconds.
+pub const RETRY_PAUSE: Millis = 500;
+
+/// A signal for the processes of a name.
+pub struct Named {
+    /// The signal.
+    pub signal: i32,
+    /// The name, as in /proc/PID/comm.
+    pub name: String,
+}
+
+impl Reload {
+    /// Whether it needs no app of ours: who is told runs elsewhere.
+    pub fn is_elsewhere(&self) -> bool {
+        self.limit().is_some()
+    }
+
+    /// How long it may take; `None` for what is over at once, or is the app's own affair.
+    pub fn limit(&self) -> Option<Millis> {
+        match self {
+            Reload::None | Reload::Signal(_) | Reload::Restart => None,
+            Reload::Command(c) => Some(c.timeout),
+            Reload::Request(r) => {
+                let tries = Millis::from(r.retries).saturating_add(1);
+                Some(r.timeout.saturating_add(RETRY_PAUSE).saturating_mul(tries))
+            }
+            Reload::Named(_) => Some(RETRY_PAUSE),
+        }
+    }
+}
+
+impl Plan {
+    /// How a template's own reload goes, or, with the number behind the last template, the app's.
+    pub fn reload(&self, i: usize) -> Option<&Reload> {
+        match (self.templates.get(i), &self.app) {
+            (Some(t), _) => t.reload.as_ref(),
+            (None, Some(app)) => Some(&app.reload),
+            (None, None) => self.target.as_ref(),
+        }
+    }
 }
 
 /// Whether the app is started again when it ends by itself.

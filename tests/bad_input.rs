@@ -124,7 +124,8 @@ fn what_a_configuration_says_is_checked_key_by_key() {
         ("[app]\ncommand = []\n", "PILOTFISH_CONFIG:2: `app.command` is empty"),
         (
             "[app]\ncommand = 'x'\nreload = 'NOPE'\n",
-            "PILOTFISH_CONFIG:3: `app.reload` reload NOPE: expected a signal such as HUP, restart or none",
+            "PILOTFISH_CONFIG:3: `app.reload` reload NOPE: expected a signal such as HUP, restart, none, http://..., \
+             docker://NAME or signal:HUP@NAME",
         ),
         (
             "[app]\ncommand = 'x'\nstop_signal = 'NOPE'\n",
@@ -275,9 +276,113 @@ fn a_template_that_cannot_be_parsed_is_shown_with_its_place() {
 }
 
 #[test]
+fn reloads_of_others_are_checked() {
+    let docker = "expected docker://NAME?signal=HUP with a container's name or id";
+    let query = "behind the ? expected signal= and a signal's name or number, such as HUP or 1";
+    let named = "expected signal:HUP@NAME with a process's name, as in /proc/PID/comm";
+    for (how, shown, why) in [
+        ("https://h/x", "https://h/x", "this version speaks no TLS; use http://"),
+        ("http://", "http://", "expected http://HOST:PORT/PATH"),
+        ("http:///x", "http:///x", "expected http://HOST:PORT/PATH"),
+        ("http://:80/x", "http://:80/x", "expected http://HOST:PORT/PATH"),
+        ("http://::1/x", "http://::1/x", "expected http://HOST:PORT/PATH"),
+        ("http://[::1/x", "http://[::1/x", "expected http://HOST:PORT/PATH"),
+        ("http://h:x/y", "http://h:x/y", "its port is no number"),
+        ("http://h:99999", "http://h:99999", "its port is no number"),
+        ("http://h:/y", "http://h:/y", "its port is no number"),
+        ("http://h/a b", "http://h/a b", "a character in it must be escaped as %XX"),
+        ("http://h/a\nX: y", "http://h/a\nX: y", "a character in it must be escaped as %XX"),
+        ("http://h/#x", "http://h/#x", "a character in it must be escaped as %XX"),
+        ("http://h/?token=secret#", "http://h/", "a character in it must be escaped as %XX"),
+        ("http://me:secret@h/x", "h/x", "a user and a password belong into the header Authorization"),
+        ("docker://", "docker://", docker),
+        ("docker://a/b", "docker://a/b", docker),
+        ("docker://../x", "docker://../x", docker),
+        ("docker://a b", "docker://a b", docker),
+        ("docker://a?", "docker://a?", query),
+        ("docker://a?signal=NOPE", "docker://a?signal=NOPE", query),
+        ("docker://a?signal=HUP&x=1", "docker://a?signal=HUP&x=1", query),
+        ("docker://a?restart", "docker://a?restart", query),
+        ("signal:HUP", "signal:HUP", named),
+        ("signal:HUP@", "signal:HUP@", named),
+        ("signal:HUP@/usr/sbin/nginx", "signal:HUP@/usr/sbin/nginx", named),
+        ("signal:NOPE@nginx", "signal:NOPE@nginx", "expected a signal's name or number, such as HUP or 1"),
+    ] {
+        let message = format!("--reload {shown}: {why}");
+        refused(&pilotfish().args(["--reload", how, "echo", "started"]).run(WAIT), 64, &message);
+        let message = format!("CONFD_SIDECAR_RELOAD_SIGNAL {shown}: {why}");
+        let sidecar = pilotfish().args(["confd-sidecar", "true"]).env("CONFD_BACKEND", "env");
+        refused(&sidecar.env("CONFD_SIDECAR_RELOAD_SIGNAL", how).run(WAIT), 64, &message);
+        if how.contains('\n') {
+            continue;
+        }
+        // In the file, for the app (with a program or without) and for a template.
+        let message = format!("`app.reload` reload {shown}: {why}");
+        refused(&check(&format!("[app]\nreload = '{how}'\n{TEMPLATE}")), 78, &format!("PILOTFISH_CONFIG:2: {message}"));
+        let message = format!("`template.0.reload` reload {shown}: {why}");
+        refused(&check(&format!("{TEMPLATE}reload = '{how}'\n")), 78, &format!("PILOTFISH_CONFIG:4: {message}"));
+        let message = format!("`app.reload.url` url {shown}: {why}");
+        let toml = format!("[app.reload]\nurl = '{how}'\n{TEMPLATE}");
+        refused(&check(&toml), 78, &format!("PILOTFISH_CONFIG:2: {message}"));
+    }
+    let time = "must be a time such as \"500ms\", \"10s\" or a number of seconds";
+    let header = "is no header: a name of letters and dashes, a text without line ends";
+    for (line, key, why) in [
+        ("url = 1", "url", "must be text in quotes"),
+        ("method = 'post'", "method", "must be one of POST, GET, PUT, PATCH, DELETE"),
+        ("method = 1", "method", "must be text in quotes"),
+        ("expect = '200'", "expect", "must be a status such as 200, or a list of them"),
+        ("expect = 99", "expect", "must be a status such as 200, or a list of them"),
+        ("expect = [200, 600]", "expect", "must be a status such as 200, or a list of them"),
+        ("timeout = true", "timeout", time),
+        ("retries = 11", "retries", "must be at most 10"),
+        ("retries = -1", "retries", "must be a number"),
+        ("body = 1", "body", "must be text in quotes"),
+        ("headers = 'a: b'", "headers", "must be a table"),
+        ("headers = { a = 1 }", "headers.a", "must be text in quotes"),
+        ("headers = { a = \"secret\\r\\nb: c\" }", "headers.a", header),
+        ("headers = { 'a b' = 'c' }", "headers.a b", header),
+    ] {
+        let url = if key == "url" { "" } else { "url = 'http://h/'\n" };
+        let n = if key == "url" { 2 } else { 3 };
+        let message = format!("PILOTFISH_CONFIG:{n}: `app.reload.{key}` {why}");
+        let proc = check(&format!("[app.reload]\n{url}{line}\n{TEMPLATE}"));
+        refused(&proc, 78, &message);
+        let message = message.replace("app.", "template.0.").replace(&format!(":{n}:"), &format!(":{}:", n + 3));
+        refused(&check(&format!("{TEMPLATE}[template.reload]\n{url}{line}\n")), 78, &message);
+    }
+    for (toml, message) in [
+        ("[app.reload]\n", "PILOTFISH_CONFIG:1: `app.reload.url` is missing"),
+        ("[app]\nreload = []\n", "PILOTFISH_CONFIG:2: `app.reload` is empty"),
+        ("[app]\nreload = 1\n", "PILOTFISH_CONFIG:2: `app.reload` must be a list of texts"),
+        (
+            "[app.reload]\nurl = 'signal:HUP@x'\n",
+            "PILOTFISH_CONFIG:2: `app.reload.url` must begin with http:// or docker://",
+        ),
+        (
+            "[app.reload]\nurl = 'docker://x'\nmethod = 'GET'\n",
+            "PILOTFISH_CONFIG:3: `app.reload.method` is no key here; there are url, timeout, retries",
+        ),
+        (
+            "[app]\nreload = 'restart'\n",
+            "PILOTFISH_CONFIG:1: `app.command` is missing, and no program is on the command line",
+        ),
+    ] {
+        refused(&check(&format!("{toml}{TEMPLATE}")), 78, message);
+    }
+    let proc = check(&format!("[app.reload]\nurl = 'http://h/'\nurk = 1\n{TEMPLATE}"));
+    proc.expect_exit(Exit::Code(78), WAIT);
+    proc.check(proc.stderr().contains("`app.reload.urk` is no key here; there are url, method, "), "the key");
+    for good in ["http://h", "http://h:1/x?y=z", "http://[::1]:8/", "docker://a_b.c-1?signal=1", "signal:USR1@a b"] {
+        let proc = check(&format!("[app]\nreload = '{good}'\n{TEMPLATE}"));
+        proc.expect_exit(Exit::Code(0), WAIT);
+    }
+}
+
+#[test]
 fn options_and_their_values_are_checked() {
     let (time, signal) = ("a time such as 500ms, 10s or 5m", "a signal's name or number, such as HUP or 1");
-    let how = "a signal such as HUP, restart or none";
+    let how = "a signal such as HUP, restart, none, http://..., docker://NAME or signal:HUP@NAME";
     for (option, value, want) in [
         ("wait", "-1", time),
         ("wait", "1 fortnight", time),

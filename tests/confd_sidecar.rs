@@ -363,7 +363,7 @@ fn the_reload_signal_can_be_chosen_and_so_can_a_restart() {
     proc.expect_exit(Exit::Code(64), WAIT);
     assert_eq!(
         proc.stderr(),
-        "pilotfish: CONFD_SIDECAR_RELOAD_SIGNAL NOPE: expected a signal such as HUP, restart or none\n"
+        "pilotfish: CONFD_SIDECAR_RELOAD_SIGNAL NOPE: expected a signal such as HUP, restart, none, http://..., docker://NAME or signal:HUP@NAME\n"
     );
 }
 

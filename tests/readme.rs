@@ -181,6 +181,7 @@ fn every_key_of_the_files_both_ways() {
             "SOURCE" => "[source.NAME]",
             "TEMPLATE" => "[[template]]",
             "APP" => "[app]",
+            "RELOAD" => "[app.reload]",
             "SETTLE" => "[settle]",
             "LOG" => "[log]",
             "KEYS" => "Template resources",

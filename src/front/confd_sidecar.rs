@@ -79,11 +79,13 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     if options.is_set("make-dirs") {
         templates.iter_mut().for_each(|t| t.dest.make_dirs = true);
     }
+    let (app, target) = native::app(options, None, world)?;
     let mut plan = Plan {
         sources,
         watches,
         templates,
-        app: native::app(options, None)?.filter(|_| !options.is_set("once")),
+        app: app.filter(|_| !options.is_set("once")),
+        target,
         once: options.is_set("once"),
         notes,
         ..Plan::default()
@@ -95,11 +97,13 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     native::common(&mut plan, argv0, options);
     let reload =
         match (options.get("reload").or(options.get("reload-signal")), world.var("CONFD_SIDECAR_RELOAD_SIGNAL")) {
-            (None, Some(how)) => Some(native::reload_how(how, "CONFD_SIDECAR_RELOAD_SIGNAL")?),
+            (None, Some(how)) => Some(super::reload::how(how, "CONFD_SIDECAR_RELOAD_SIGNAL", world)?),
             _ => None,
         };
-    if let (Some(app), Some(reload)) = (&mut plan.app, reload) {
-        app.reload = reload;
+    match (&mut plan.app, reload) {
+        (Some(app), Some(reload)) => app.reload = reload,
+        (None, Some(reload)) if reload.is_elsewhere() && options.program.is_empty() => plan.target = Some(reload),
+        _ => {}
     }
     Ok(plan)
 }

@@ -7,6 +7,7 @@ mod confd_sidecar;
 mod draft;
 mod native;
 pub mod options;
+mod reload;
 mod resource;
 mod settings;
 mod table;

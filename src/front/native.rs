@@ -7,22 +7,20 @@ use super::draft::{Draft, assemble, same_destination};
 use super::options::Options;
 use super::table::{Document, Table};
 use super::{
-    World, consul_address, consul_from_environment, consul_source, file_source, join, list, options, resource,
+    World, consul_address, consul_from_environment, consul_source, file_source, join, list, options, reload, resource,
 };
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::plan::{
-    App, Command, Consul, Level, LogFormat, Millis, Plan, Reload, Restart, Secret, Source, SourceKind, Template,
+    App, Command, Consul, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source, SourceKind,
+    Template,
 };
 use crate::template::Dialect;
 
 /// Time from asking the app to stop until its group is killed: below the 10 s that platforms give, with a second
 /// left to sweep.
 const STOP: Millis = 8_000;
-/// How long the app may take to show that it does not bear its new files.
-const PROBATION: Millis = 5_000;
 const CHECK: Millis = 30_000;
-const RELOAD: Millis = 60_000;
 
 static TOP: &[&str] = &["source", "template", "app", "settle", "splay", "start_timeout", "once", "log"];
 static SOURCE: &[&str] = &[
@@ -104,7 +102,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     let once = options.is_set("once") || root.bool("once", false);
     let mut plan =
         Plan { sources, watches, templates, once, start_timeout: root.time("start_timeout"), ..Plan::default() };
-    plan.app = app(options, root.has("app").then(|| root.table("app")))?;
+    (plan.app, plan.target) = app(options, root.has("app").then(|| root.table("app")), world)?;
     if plan.templates.is_empty() && plan.app.is_none() {
         document.verdict()?;
         let text = "nothing to do: no --template, no [[template]] and no program; see pilotfish --help";
@@ -274,7 +272,7 @@ fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World
         inputs: Vec::new(),
         guard: resource::guard(t),
         check: command(t, "check", t.time("check_timeout").unwrap_or(CHECK)),
-        reload: command(t, "reload", t.time("reload_timeout").unwrap_or(RELOAD)),
+        reload: reload::read(t, true, world),
         rollback: t.bool("rollback", false),
         group: 0,
     };
@@ -295,7 +293,7 @@ fn below(hidden: &str, key: &str) -> String {
 
 /// A command: a list of words is run as it is, a text goes to the shell where there is one.
 #[inline(never)]
-fn command(t: &Table, key: &str, timeout: Millis) -> Option<Command> {
+pub fn command(t: &Table, key: &str, timeout: Millis) -> Option<Command> {
     let words = t.strs(key)?;
     if words.iter().all(|w| w.trim().is_empty()) {
         t.wrong(key, "is empty");
@@ -335,27 +333,11 @@ fn template_option(given: &str, sources: &[NamedSource], options: &Options, worl
     Ok(Draft { template, source: 0, wants, hidden })
 }
 
-/// How the app learns of new files, from one word.
-#[inline(never)]
-pub fn reload_how(text: &str, what: &str) -> Result<Reload> {
-    match text {
-        "restart" => Ok(Reload::Restart),
-        "none" => Ok(Reload::None),
-        signal => match options::signal_number(signal) {
-            Ok(n) => Ok(Reload::Signal(n)),
-            Err(_) => {
-                let want = ": expected a signal such as HUP, restart or none";
-                Err(Error::usage(format!("{what} {signal}{want}")))
-            }
-        },
-    }
-}
-
-/// The app, if there is a program to run.
+/// The app, if there is a program to run; without one, who is told of new files, if that is somebody elsewhere.
 ///
 /// # Errors
 /// `Kind::Usage` for the options; what is wrong with the table is kept there.
-pub fn app(options: &Options, t: Option<Table>) -> Result<Option<App>> {
+pub fn app(options: &Options, t: Option<Table>, world: &World) -> Result<(Option<App>, Option<Reload>)> {
     let mut app = App {
         argv: options.program.clone(),
         reload: Reload::Signal(1),
@@ -367,19 +349,12 @@ pub fn app(options: &Options, t: Option<Table>) -> Result<Option<App>> {
     };
     if let Some(t) = &t {
         t.only(APP);
+        app.reload = reload::read(t, false, world).unwrap_or(app.reload);
         if app.argv.is_empty() {
             match command(t, "command", 0) {
                 Some(c) => app.argv = c.words(true),
+                None if app.reload.is_elsewhere() => {}
                 None => t.wrong("command", "is missing, and no program is on the command line"),
-            }
-        }
-        let timeout = t.time("reload_timeout").unwrap_or(RELOAD);
-        if t.get("reload").is_some_and(|v| v.as_list().is_some()) {
-            app.reload = command(t, "reload", timeout).map_or(Reload::None, Reload::Command);
-        } else if let Some(how) = t.str("reload") {
-            match reload_how(how, "reload") {
-                Ok(reload) => app.reload = reload,
-                Err(e) => t.wrong("reload", &e.text),
             }
         }
         app.stop_signal = t.parsed("stop_signal", options::signal_number).unwrap_or(app.stop_signal);
@@ -387,16 +362,16 @@ pub fn app(options: &Options, t: Option<Table>) -> Result<Option<App>> {
         app.restart = t.parsed("restart", options::restart).unwrap_or(app.restart);
         app.probation = t.time("probation").unwrap_or(app.probation);
     }
-    if app.argv.is_empty() {
-        return Ok(None);
-    }
     for option in ["reload-signal", "reload"] {
         if let Some(how) = options.get(option) {
-            app.reload = reload_how(how, &["--", option].concat())?;
+            app.reload = reload::how(how, &["--", option].concat(), world)?;
         }
+    }
+    if app.argv.is_empty() {
+        return Ok((None, Some(app.reload).filter(Reload::is_elsewhere)));
     }
     app.stop_signal = options.parsed("stop-signal", options::signal_number).unwrap_or(app.stop_signal);
     app.stop_timeout = options.parsed("stop-timeout", options::time).unwrap_or(app.stop_timeout);
     app.restart = options.parsed("restart", options::restart).unwrap_or(app.restart);
-    Ok(Some(app))
+    Ok((Some(app), None))
 }

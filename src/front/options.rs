@@ -49,7 +49,12 @@ pub static OPTIONS: &[Opt] = &[
     opt("max-stale", ' ', "TIME", "accept answers of followers up to this age; default: the leader's only"),
     opt("once", ' ', "", "render everything once, then end"),
     opt("make-dirs", ' ', "", "create missing folders of destinations"),
-    opt("reload", 'r', "HOW", "how the app learns of new files: a signal (default HUP), restart, none"),
+    opt(
+        "reload",
+        'r',
+        "HOW",
+        "how the app learns of new files: a signal (default HUP), restart, none, http://..., docker://...",
+    ),
     opt("reload-signal", ' ', "SIGNAL", "the same as --reload SIGNAL"),
     opt("stop-signal", ' ', "SIGNAL", "what asks the app to stop; default TERM"),
     opt("stop-timeout", ' ', "TIME", "the app's group is killed this long after it was asked; default 8s"),

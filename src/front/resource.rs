@@ -8,7 +8,7 @@ use super::{World, join};
 use crate::dest::Dest;
 use crate::error::{Error, Result};
 use crate::guard::Guard;
-use crate::plan::{Command, Millis, Template};
+use crate::plan::{Command, Millis, Reload, Template};
 use crate::template::Dialect;
 
 /// A check that takes longer is killed, in milliseconds. confd has no limit.
@@ -89,7 +89,7 @@ pub fn read(
         inputs: Vec::new(),
         guard,
         check,
-        reload,
+        reload: reload.map(Reload::Command),
         rollback,
         group: 0,
     };

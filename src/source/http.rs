@@ -109,12 +109,7 @@ impl Server {
     /// Why there is no whole answer, in words; any status is an answer.
     #[inline(never)]
     pub fn get(&self, path: &str, headers: &[(&str, String)], head: Millis, body: Millis) -> Result<Reply, String> {
-        let mut request = self.agent.get([&self.base, path].concat());
-        for (name, value) in headers {
-            request = request.header(*name, value.as_str());
-        }
-        self.deadline.set(head);
-        let response = request.call().map_err(|e| why(&e))?;
+        let response = self.call("GET", path, headers, &[], head)?;
         self.deadline.set(body);
         let (head, mut body) = response.into_parts();
         let body = body.with_config().limit(MAX_BODY).read_to_vec().map_err(|e| why(&e))?;
@@ -135,6 +130,33 @@ fn why(e: &Error) -> String {
         Error::BadUri(_) => "the address is no URL".to_string(),
         Error::Protocol(_) => "the answer is no HTTP".to_string(),
         e => e.to_string(),
+    }
+}
+
+impl Server {
+    /// Any request; the answer's head must be there within `head` milliseconds, and its body is not read yet.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words; any status is an answer.
+    #[inline(never)]
+    pub fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+        head: Millis,
+    ) -> Result<ureq::http::Response<ureq::Body>, String> {
+        let mut request = ureq::http::Request::builder().method(method).uri([&self.base, path].concat());
+        for (name, value) in headers {
+            request = request.header(*name, value.as_str());
+        }
+        self.deadline.set(head);
+        let sent = match request.body(body) {
+            Ok(request) => self.agent.run(request),
+            Err(e) => Err(e.into()),
+        };
+        sent.map_err(|e| why(&e))
     }
 }
 
@@ -280,7 +302,12 @@ impl Resolver for Names {
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let port = uri.port_u16().unwrap_or(80);
         let mut addrs = self.empty();
-        let found: Vec<SocketAddr> = if bare == "localhost" {
+        let found: Vec<SocketAddr> = if bare == "gateway"
+            && let Some(ip) = crate::sys::host::gateway()
+        {
+            // A container's host is its gateway: that name needs no file either.
+            vec![SocketAddr::new(IpAddr::V4(ip), port)]
+        } else if bare == "localhost" {
             let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
             vec![SocketAddr::new(four, port), SocketAddr::new(six, port)]
         } else {

@@ -76,17 +76,21 @@ impl Stop {
     }
 }
 
+/// What came of a request: its id, and what `Event::CommandEnded` says of it.
+pub type Answer = (u32, std::result::Result<sys::process::Ended, String>);
+
 /// Where workers put their news for the loop.
 pub struct Post {
     news: Mutex<Vec<(usize, News)>>,
     renders: Mutex<Vec<(usize, Vec<Render>)>>,
+    answers: Mutex<Vec<Answer>>,
     wake: RawFd,
 }
 
 impl Post {
     /// `wake` is the writing end of the loop's self-pipe, which must outlive the workers.
     pub fn new(wake: RawFd) -> Arc<Post> {
-        Arc::new(Post { news: Mutex::default(), renders: Mutex::default(), wake })
+        Arc::new(Post { news: Mutex::default(), renders: Mutex::default(), answers: Mutex::default(), wake })
     }
 
     /// Leaves news of a watch and wakes the loop. Newer keys take the place of older ones nobody has fetched.
@@ -111,6 +115,17 @@ impl Post {
         std::mem::take(&mut *self.renders.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Leaves what came of a request and wakes the loop.
+    pub fn put_answer(&self, answer: Answer) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+        sys::pipe::wake(self.wake);
+    }
+
+    /// The answers that came since the last call.
+    pub fn take_answers(&self) -> Vec<Answer> {
+        std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Everything that came since the last call, in order.
     pub fn take(&self) -> Vec<(usize, News)> {
         std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
@@ -118,7 +133,7 @@ impl Post {
 }
 
 /// rustls needs more than 48 KiB; a default of 2 MiB would be nothing but address space spent.
-const STACK: usize = 256 << 10;
+pub const STACK: usize = 256 << 10;
 
 /// Starts one worker for each watch of the plan.
 ///

@@ -360,7 +360,11 @@ impl State {
         if !failed {
             self.tell_app(now, g);
         }
-        let probation = self.plan.app.as_ref().filter(|_| self.app_runs()).map(|a| now.saturating_add(a.probation));
+        let probation = match &self.plan.app {
+            Some(app) if self.app_runs() => Some(now.saturating_add(app.probation)),
+            None if self.plan.target.is_some() => Some(now.saturating_add(crate::plan::PROBATION)),
+            _ => None,
+        };
         if let (Some(group), Some(until), false) = (self.groups.get_mut(g), probation, undo.is_empty()) {
             // What the app was told of before, it has borne until now.
             group.probation.retain(|(t, at)| untold && *at > now && !undo.contains(t));

@@ -69,11 +69,11 @@ pub enum Event {
         /// Whether the previous content is back.
         result: Result<(), Error>,
     },
-    /// A command ended, could not be started, or was killed.
+    /// A command ended, could not be started, or was killed; a request has its answer.
     CommandEnded {
         /// The one given in `Action::Run`.
         id: u32,
-        /// `Err`: it could not be started.
+        /// `Err`: it could not be started. Of a request: `Exit(0)` as wanted, `Exit(status)` any other answer, `Err` none.
         how: Result<Ended, String>,
     },
     /// The app runs.
@@ -170,7 +170,7 @@ pub enum Action {
         /// Which.
         job: Job,
     },
-    /// Kill a command's process group.
+    /// Kill a command's process group, or cut a request off.
     KillCommand(u32),
     /// Start the app.
     StartApp,
@@ -209,9 +209,9 @@ pub enum Voice {
 pub enum Job {
     /// Check a template's staged file.
     Check(usize),
-    /// Run a template's own reload command.
+    /// Do as a template's own `reload` says.
     Reload(usize),
-    /// Run the app's reload command.
+    /// Do as the app's `reload` says, or what stands in its place.
     AppReload,
 }
 

@@ -1,4 +1,4 @@
-//! Telling the app, or a template's own command, that files changed. One reload at a time; several changed files
+//! Telling the app, whoever stands in its place, or a template's own command, that files changed. One reload at a time; several changed files
 //! are one reload; a failed one stays pending and is tried again with back-off until it succeeds.
 
 use super::group::failure;
@@ -7,7 +7,7 @@ use crate::backoff::Backoff;
 use crate::plan::{self, Level, Millis};
 use crate::sys::process::Ended;
 
-/// One thing that can be told: a template's command, or (the last one) the app.
+/// One thing that can be told: a template's own, or (the last one) the app.
 #[derive(Default)]
 pub struct Reload {
     /// Files changed since the last one began; not before this time.
@@ -54,8 +54,11 @@ impl State {
 
     /// The files of the app changed. An app that does not run reads them when it starts.
     pub(super) fn want_app_reload(&mut self, now: Millis) {
-        let reload = self.plan.app.as_ref().map(|a| &a.reload);
-        if !self.app_runs() || matches!(reload, None | Some(plan::Reload::None)) {
+        let wants = match &self.plan.app {
+            Some(app) => self.app_runs() && !matches!(app.reload, plan::Reload::None),
+            None => self.plan.target.is_some(), // it runs elsewhere, already: the first files are news to it
+        };
+        if !wants {
             return;
         }
         let splay = match self.plan.pace.splay {
@@ -130,49 +133,47 @@ impl State {
         let id = self.new_id();
         let plan = self.plan.clone();
         let is_app = i == self.app_index();
-        let (job, command) = if is_app {
-            match plan.app.as_ref().map(|a| &a.reload) {
-                Some(plan::Reload::Signal(signal)) => {
-                    let (signal, age) = (*signal, self.app_age(now));
-                    if age < YOUNG {
-                        if let Some(r) = self.reloads.get_mut(i) {
-                            r.wanted = Some(now.saturating_add(YOUNG - age));
-                        }
-                        return;
-                    }
-                    let force = age >= HANDLER_WAIT;
-                    self.mark_running(i, Running { id: 0, deadline: 0, killed: false });
-                    out.push(Action::ReloadSignal { signal, force });
-                    return;
-                }
-                Some(plan::Reload::Restart) => {
-                    self.mark_running(i, Running { id: 0, deadline: 0, killed: false });
-                    say(out, Level::Info, Voice::Supervisor, format_args!("restarting main program now"));
-                    self.restart_app(now, out);
-                    return;
-                }
-                Some(plan::Reload::Command(c)) => (Job::AppReload, c),
-                Some(plan::Reload::None) | None => {
-                    self.forget_app_reload();
-                    return;
-                }
-            }
-        } else {
-            match plan.templates.get(i).and_then(|t| t.reload.as_ref()) {
-                Some(c) => (Job::Reload(i), c),
-                None => {
+        let reload = plan.reload(i);
+        match reload {
+            Some(plan::Reload::Signal(signal)) if is_app => {
+                let (signal, age) = (*signal, self.app_age(now));
+                if age < YOUNG {
                     if let Some(r) = self.reloads.get_mut(i) {
-                        r.wanted = None;
+                        r.wanted = Some(now.saturating_add(YOUNG - age));
                     }
                     return;
                 }
+                let force = age >= HANDLER_WAIT;
+                self.mark_running(i, Running { id: 0, deadline: 0, killed: false });
+                out.push(Action::ReloadSignal { signal, force });
+                return;
             }
-        };
-        self.mark_running(i, Running { id, deadline: now.saturating_add(command.timeout), killed: false });
-        if is_app {
-            say(out, Level::Info, Voice::Supervisor, format_args!("reloading main program now"));
+            Some(plan::Reload::Restart) if is_app => {
+                self.mark_running(i, Running { id: 0, deadline: 0, killed: false });
+                say(out, Level::Info, Voice::Supervisor, format_args!("restarting main program now"));
+                self.restart_app(now, out);
+                return;
+            }
+            _ => {}
         }
-        out.push(Action::Run { id, job });
+        let Some(limit) = reload.and_then(plan::Reload::limit) else {
+            if let Some(r) = self.reloads.get_mut(i) {
+                r.wanted = None;
+            }
+            return;
+        };
+        self.mark_running(i, Running { id, deadline: now.saturating_add(limit), killed: false });
+        match reload {
+            Some(plan::Reload::Request(r)) => {
+                say(out, Level::Info, Voice::Supervisor, format_args!("reloading by {} now", r.shown));
+            }
+            Some(plan::Reload::Named(n)) => {
+                say(out, Level::Info, Voice::Supervisor, format_args!("reloading {} now", n.name));
+            }
+            _ if is_app => say(out, Level::Info, Voice::Supervisor, format_args!("reloading main program now")),
+            _ => {}
+        }
+        out.push(Action::Run { id, job: if is_app { Job::AppReload } else { Job::Reload(i) } });
     }
 
     fn mark_running(&mut self, i: usize, running: Running) {
@@ -205,7 +206,17 @@ impl State {
         let is_app = i == self.app_index();
         let Some(r) = self.reloads.get_mut(i) else { return };
         let killed = r.running.take().is_some_and(|r| r.killed);
-        let Some(why) = failure(how, killed) else {
+        let plan = self.plan.clone();
+        let reload = plan.reload(i);
+        // What went wrong, and whether it may be because of what the files hold now.
+        let (failed, blames) = match (reload, how) {
+            (Some(plan::Reload::Request(r)), Ok(Ended::Exit(status))) if *status != 0 && !killed => {
+                (Some(format!("{} answers {status}", r.shown)), true)
+            }
+            (Some(plan::Reload::Request(_) | plan::Reload::Named(_)), _) => (failure(how, killed), false),
+            _ => (failure(how, killed), true),
+        };
+        let Some(why) = failed else {
             if r.backoff.is_failing() {
                 say(out, Level::Info, Voice::Supervisor, format_args!("the reload that failed has succeeded now"));
             }
@@ -213,7 +224,11 @@ impl State {
             r.said = None;
             return;
         };
-        if is_app && self.roll_back(now, &["the reload command failed (", &why, ")"].concat(), out) {
+        let what = match reload {
+            Some(plan::Reload::Command(_)) => "the reload command",
+            _ => "the reload",
+        };
+        if is_app && blames && self.roll_back(now, &[what, " failed (", &why, ")"].concat(), out) {
             self.want_app_reload(now); // with what is in place now
             return;
         }
@@ -223,11 +238,11 @@ impl State {
             // Once is once.
             r.wanted = Some(if self.plan.once { Millis::MAX } else { now.saturating_add(wait) });
         }
-        let path = self.plan.templates.get(i).filter(|_| !is_app).map(|t| t.dest.path.display().to_string());
+        let path = plan.templates.get(i).map(|t| t.dest.path.display().to_string());
         let of = path.map_or(String::new(), |p| format!(" of {p}"));
         let level = if r.said.as_ref() == Some(&why) { Level::Debug } else { Level::Error };
         let next = super::span(wait);
-        say(out, level, Voice::Confd, format_args!("the reload command{of} failed: {why}; next try in {next}"));
+        say(out, level, Voice::Confd, format_args!("{what}{of} failed: {why}; next try in {next}"));
         r.said = Some(why);
     }
 }

@@ -24,7 +24,7 @@ fn template(keys: &str, check: bool, reload: bool, group: usize) -> Template {
         inputs: vec![Input { watch: 0, prefix: keys.into(), strip: 0 }],
         guard: crate::guard::Guard::default(),
         check: check.then(|| command.clone()),
-        reload: reload.then_some(command),
+        reload: reload.then_some(Reload::Command(command)),
         rollback: false,
         group,
     }
@@ -377,6 +377,90 @@ fn a_reload_command_that_fails_rolls_back_and_runs_again() {
     assert_eq!(w.state.deadline(), None);
 }
 
+fn request(is_docker: bool) -> Reload {
+    Reload::Request(Box::new(crate::plan::Request {
+        shown: "POST http://h/r".into(),
+        address: "http://h".into(),
+        path: "/r".into(),
+        method: "POST".into(),
+        headers: Vec::new(),
+        body: String::new(),
+        expect: Vec::new(),
+        timeout: 1_000,
+        retries: 1,
+        is_docker,
+    }))
+}
+
+/// A plan without an app, in whose place somebody elsewhere is told.
+fn elsewhere(reload: Reload) -> World {
+    let mut p = plan(vec![template("/", false, false, 0)], Reload::None);
+    p.templates[0].rollback = true;
+    p.app = None;
+    p.target = Some(reload);
+    World::new(p)
+}
+
+/// New content is in place; what follows.
+fn change(w: &mut World, value: &str) -> Vec<Action> {
+    w.now += 10_000;
+    w.data(value);
+    assert_eq!(names(&w.tick()), "render0");
+    assert_eq!(names(&w.rendered(0, vec![(0, staged())])), "commit0");
+    w.committed(0, &[0]);
+    w.tick()
+}
+
+#[test]
+fn somebody_elsewhere_is_told_of_the_first_files_too() {
+    let mut w = elsewhere(request(false));
+    for value in ["1", "2"] {
+        let run = change(&mut w, value);
+        assert_eq!(names(&run), "appreload");
+        w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(0)) });
+        assert_eq!(w.state.deadline(), None);
+    }
+    assert_eq!(names(&w.feed(Event::Signal(TERM))), "rest15");
+}
+
+#[test]
+fn a_request_has_the_time_of_all_its_tries_and_is_cut_off_then() {
+    let mut w = elsewhere(request(false));
+    let run = change(&mut w, "1");
+    assert_eq!(names(&w.sleep(2 * 1_500)), "killcommand");
+    w.feed(Event::CommandEnded { id: command_id(&run), how: Err("timed out".into()) });
+    assert!(w.logs.iter().any(|l| l.starts_with("the reload failed: timed out; next try in ")), "{:?}", w.logs);
+    w.now = w.state.deadline().unwrap();
+    let again = w.tick();
+    assert_eq!(names(&again), "appreload");
+    assert_eq!(names(&w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(0)) })), "", "too late");
+    w.feed(Event::CommandEnded { id: command_id(&again), how: Ok(Ended::Exit(0)) });
+    assert!(w.state.reloads_are_done());
+}
+
+#[test]
+fn only_an_answer_that_refuses_rolls_back() {
+    for (reload, how, rolls) in [
+        (request(false), Ok(Ended::Exit(400)), true),
+        (request(false), Err("Connection refused".to_string()), false),
+        (request(true), Err("there is no such container".to_string()), false),
+        (
+            Reload::Named(crate::plan::Named { signal: HUP, name: "x".into() }),
+            Err("x is not running".to_string()),
+            false,
+        ),
+    ] {
+        let mut w = elsewhere(reload);
+        let run = change(&mut w, "1");
+        w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(0)) });
+        let run = change(&mut w, "2");
+        let ended = w.feed(Event::CommandEnded { id: command_id(&run), how });
+        assert_eq!(names(&ended), if rolls { "restore[0]" } else { "" }, "{:?}", w.logs);
+        w.now = w.state.deadline().unwrap_or(w.now);
+        assert_eq!(names(&w.tick()), "appreload", "what is in place now is told");
+    }
+}
+
 #[test]
 fn term_stops_within_the_timeout_whatever_the_app_does() {
     let mut w = World::new(plan(vec![template("/", false, false, 0)], Reload::Signal(HUP)));
@@ -558,11 +642,12 @@ fn once_ends_with_0_or_1() {
 fn every_short_sequence_keeps_the_invariants() {
     const DEPTH: u32 = 6;
     const KINDS: u32 = 9;
-    for reload in 0..3 {
+    for reload in 0..4 {
         for code in 0..KINDS.pow(DEPTH) {
             let how = match reload {
                 0 => Reload::Signal(HUP),
                 1 => Reload::Restart,
+                2 => request(false),
                 _ => Reload::Command(Command { argv: vec!["r".into()], is_line: false, timeout: 500 }),
             };
             run_sequence(how, code, DEPTH, KINDS);

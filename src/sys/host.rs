@@ -1,6 +1,8 @@
 //! What the host says of itself: its name, randomness, our own process.
 #![allow(unsafe_code)]
 
+use std::net::Ipv4Addr;
+
 /// The host's name, or `localhost` where it has none.
 pub fn name() -> String {
     let mut buf = [0u8; 256];
@@ -11,6 +13,25 @@ pub fn name() -> String {
         Some(name) if rc == 0 && !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
         _ => "localhost".to_string(),
     }
+}
+
+/// The default gateway of IPv4, which in a container mostly is its host; `None` where there is none or no /proc.
+pub fn gateway() -> Option<Ipv4Addr> {
+    default_route(&std::fs::read_to_string("/proc/net/route").ok()?)
+}
+
+/// The route to everywhere by a gateway; of several the kernel lists the one with the least metric first. Fields
+/// (net/ipv4/fib_trie.c): interface, destination, gateway, flags, references, uses, metric, mask; addresses in
+/// hexadecimal, as the memory holds them.
+#[inline(never)]
+fn default_route(table: &str) -> Option<Ipv4Addr> {
+    for line in table.lines() {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        if let [_, "00000000", gateway, "0003", _, _, _, "00000000", ..] = fields[..] {
+            return u32::from_str_radix(gateway, 16).ok().map(|ip| Ipv4Addr::from(ip.to_ne_bytes()));
+        }
+    }
+    None
 }
 
 /// Random bits for jitter and names of temporary files; not for secrets.
@@ -80,4 +101,31 @@ pub unsafe fn arguments(argc: libc::c_int, argv: *const *const libc::c_char) -> 
         words.push(std::ffi::OsString::from_vec(word.to_bytes().to_vec()));
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_that_of_the_best_default_route() {
+        let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+        let as_hex = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
+        let (one, two) = (as_hex([172, 17, 0, 1]), as_hex([10, 0, 0, 138]));
+        let net = as_hex([172, 17, 0, 0]);
+        let lines = [
+            format!("eth0\t{net}\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"),
+            format!("eth0\t00000000\t{one}\t0003\t0\t0\t100\t00000000\t0\t0\t0\n"),
+            format!("wlan0\t00000000\t{two}\t0003\t0\t0\t600\t00000000\t0\t0\t0\n"),
+            format!("eth1\t00000000\t{two}\t0002\t0\t0\t0\t00000000\t0\t0\t0\n"), // down
+            format!("eth2\t00000000\t{two}\t0003\t0\t0\t0\t000000FF\t0\t0\t0\n"), // 0.0.0.0/8
+            "ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n".to_string(), // no gateway
+        ];
+        let table = [head, &lines.concat()].concat();
+        assert_eq!(default_route(&table), Some(Ipv4Addr::new(172, 17, 0, 1)));
+        assert_eq!(default_route(&lines[2]), Some(Ipv4Addr::new(10, 0, 0, 138)));
+        for none in ["", head, &lines[0], &lines[3], &lines[4], &lines[5], "a b c d", "eth0\t00000000\txyz\t0003\n"] {
+            assert_eq!(default_route(none), None, "{none}");
+        }
+    }
 }

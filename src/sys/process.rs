@@ -247,6 +247,84 @@ pub fn survives(pid: i32, signal: i32) -> Option<bool> {
     Some(mask >> (signal - 1).clamp(0, 63) & 1 == 1 || waits())
 }
 
+/// All processes with what /proc/PID/stat says of them; `None` where there is no /proc to tell.
+#[inline(never)]
+fn stats() -> Option<Vec<(i32, String)>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
+        if let Ok(stat) = std::fs::read(entry.path().join("stat")) {
+            all.push((pid, String::from_utf8_lossy(&stat).into_owned()));
+        }
+    }
+    Some(all)
+}
+
+/// Fields of /proc/PID/stat, counted from behind the process's name (proc(5)).
+const PARENT: usize = 1;
+const GROUP: usize = 2;
+/// In hundredths of a second since the system's start.
+const STARTED: usize = 19;
+
+/// A field of /proc/PID/stat: pid (name) state parent ...: the name may hold anything, so look behind its last
+/// parenthesis.
+#[inline(never)]
+fn field(stat: &str, n: usize) -> i64 {
+    let rest = stat.rsplit(')').next().unwrap_or("");
+    rest.split_ascii_whitespace().nth(n).and_then(|f| f.parse().ok()).unwrap_or(0)
+}
+
+/// A process younger than this is not signalled, in hundredths of a second: it may have no handler yet, whatever its mask
+/// says (see state/reload.rs).
+const YOUNG: i64 = 100;
+/// One younger than this is only signalled when it is not ended by it.
+const HANDLER_WAIT: i64 = 500;
+
+/// Signals the processes of this name (its first 15 bytes count, as the kernel keeps no more), but those whose parent has
+/// the name too: nginx's master, not its workers. Commands of ours, whose groups `ours` has, are not meant. Between
+/// the look and the signal a process may end and another take its number; the kernel hands numbers out in turn.
+///
+/// # Errors
+/// There is none, or one of them could not be signalled.
+#[inline(never)]
+pub fn signal_named(name: &str, signal: i32, ours: &[i32]) -> Result<(), String> {
+    let Some(mut all) = stats() else { return Err("cannot look for processes: /proc is not mounted".to_string()) };
+    let short = String::from_utf8_lossy(name.as_bytes().get(..15).unwrap_or(name.as_bytes()));
+    let me = i64::from(std::process::id());
+    all.retain(|(pid, stat)| {
+        let rest = stat.strip_prefix(&[&pid.to_string(), " (", &short, ") "].concat());
+        let is_it = rest.is_some_and(|r| !r.starts_with('Z')); // a zombie bears every signal
+        is_it && i64::from(*pid) != me && !ours.iter().any(|g| i64::from(*g) == field(stat, GROUP))
+    });
+    let mut why = " is not running";
+    for (pid, stat) in &all {
+        if all.iter().any(|(p, _)| i64::from(*p) == field(stat, PARENT)) {
+            continue;
+        }
+        let age = since_boot() - field(stat, STARTED);
+        if age < YOUNG || (age < HANDLER_WAIT && survives(*pid, signal) == Some(false)) {
+            return Err([name, " has just started"].concat());
+        }
+        if !kill(*pid, signal) {
+            return Err(["cannot signal ", name, ": ", &crate::error::os_text(&io::Error::last_os_error())].concat());
+        }
+        why = "";
+    }
+    if why.is_empty() { Ok(()) } else { Err([name, why].concat()) }
+}
+
+/// Hundredths of a second since the system's start, by the clock that /proc/PID/stat uses.
+fn since_boot() -> i64 {
+    // SAFETY: an all-zero timespec is valid memory, which the call fills.
+    let t = unsafe {
+        let mut t: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut t);
+        t
+    };
+    t.tv_sec.saturating_mul(100).saturating_add(t.tv_nsec / 10_000_000)
+}
+
 /// Signals everything that is left of the app: as PID 1 every process there is, otherwise our children and all that
 /// descends from them, as /proc shows them. False where there is no /proc to tell.
 pub fn kill_rest(signal: i32) -> bool {
@@ -256,24 +334,13 @@ pub fn kill_rest(signal: i32) -> bool {
         unsafe { libc::kill(-1, signal) };
         return true;
     }
-    let Ok(dir) = std::fs::read_dir("/proc") else { return false };
-    let mut all: Vec<(i32, i32)> = Vec::new();
-    for entry in dir.flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // pid (comm) state ppid ...: comm may hold anything, so look behind its last parenthesis (proc(5)).
-        let ppid = stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(1));
-        if let Some(ppid) = ppid.and_then(|n| n.parse().ok()) {
-            all.push((pid, ppid));
-        }
-    }
+    let Some(mut all) = stats() else { return false };
     // Children's children at once: when their parent is gone they are ours, but then it is too late to find them.
     let is_telling = !all.is_empty();
     let mut parents = vec![i32::try_from(me).unwrap_or(0)];
     while let Some(parent) = parents.pop() {
-        all.retain(|(pid, ppid)| {
-            let is_child = *ppid == parent;
+        all.retain(|(pid, stat)| {
+            let is_child = field(stat, PARENT) == i64::from(parent);
             if is_child {
                 kill(*pid, signal);
                 parents.push(*pid);

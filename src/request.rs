@@ -1,0 +1,46 @@
+//! Telling a program elsewhere by HTTP to read its files again, and Docker to signal a container. It runs on a thread of
+//! its own, tries as often as it was asked to, and gives what came of it; what follows is decided in state/.
+
+use crate::plan::{RETRY_PAUSE, Request};
+use crate::source::Stop;
+use crate::source::http::Server;
+use crate::sys::process::Ended;
+
+/// Sends it until there is a wanted answer or no try left: `Exit(0)` for a wanted answer, `Exit(status)` for any other.
+///
+/// # Errors
+/// Why there is no answer, or what Docker says, in words.
+#[inline(never)]
+pub fn send(r: &Request, stop: &Stop) -> Result<Ended, String> {
+    let server = Server::new(&r.address, stop);
+    let headers: Vec<(&str, String)> = r.headers.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
+    let mut left = r.retries;
+    loop {
+        let answer = server.call(&r.method, &r.path, &headers, r.body.as_bytes(), r.timeout);
+        let how = match answer.map(|a| a.status().as_u16()) {
+            Ok(status) if is_wanted(r, status) => return Ok(Ended::Exit(0)),
+            Ok(status) if r.is_docker => Err(docker(&r.shown, status)),
+            Ok(status) => Ok(Ended::Exit(i32::from(status))),
+            Err(why) if r.is_docker => Err([&r.shown, ": Docker at ", &server.name, ": ", &why].concat()),
+            Err(why) => Err([&r.shown, ": ", &why].concat()),
+        };
+        if left == 0 || stop.sleep(RETRY_PAUSE) {
+            return how;
+        }
+        left -= 1;
+    }
+}
+
+fn is_wanted(r: &Request, status: u16) -> bool {
+    if r.expect.is_empty() { (200..300).contains(&status) } else { r.expect.contains(&status) }
+}
+
+/// What Docker means (Engine API, ContainerKill).
+fn docker(shown: &str, status: u16) -> String {
+    let why = match status {
+        404 => "there is no such container",
+        409 => "the container is not running",
+        _ => return [shown, ": Docker answers ", &status.to_string()].concat(),
+    };
+    [shown, ": ", why].concat()
+}
