@@ -187,31 +187,19 @@ fn name(m: &[u8], mut at: usize) -> Option<String> {
     Some(text)
 }
 
-/// In the order of RFC 2782: by priority, and by chance among equals, as their weights say. Those without weight come
-/// first mostly where all are without; any of them then.
+/// In the order of RFC 2782: by priority, and by chance among equals, as their weights say. One without weight has a very
+/// small chance beside others, and its share where none has any.
 fn order(mut rest: Vec<Srv>, random: &mut Random) -> Vec<Srv> {
+    let share = |s: &Srv| u64::from(s.weight) * 256 + 1;
     let mut all = Vec::new();
     while let Some(first) = rest.iter().map(|s| s.priority).min() {
-        let (mut total, mut weightless) = (0, 0);
-        for s in rest.iter().filter(|s| s.priority == first) {
-            total += u64::from(s.weight);
-            weightless += u64::from(s.weight == 0);
-        }
-        let mut left = random.below(total + 1);
-        // Zero chooses one without a weight, if there is one.
-        let mut skip = if left == 0 { random.below(weightless) } else { 0 };
-        let wants_none = left == 0 && weightless > 0;
+        let total = rest.iter().filter(|s| s.priority == first).map(share).sum();
+        let mut left = random.below(total);
         let found = rest.iter().position(|s| {
-            if s.priority != first || (s.weight == 0) != wants_none {
-                return false;
+            let is_it = s.priority == first && left < share(s);
+            if s.priority == first {
+                left = left.wrapping_sub(share(s));
             }
-            if wants_none {
-                let is_it = skip == 0;
-                skip = skip.wrapping_sub(1);
-                return is_it;
-            }
-            let is_it = left <= u64::from(s.weight);
-            left = left.saturating_sub(u64::from(s.weight));
             is_it
         });
         let Some(i) = found else { break };

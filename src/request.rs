@@ -16,16 +16,22 @@ pub fn send(r: &Request, stop: &Stop) -> Result<Ended, String> {
     let headers: Vec<(&str, String)> = r.headers.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
     let mut left = r.retries;
     loop {
-        let answer = server.call(&r.method, &r.path, &headers, r.body.as_bytes(), r.timeout);
-        let how = match answer.map(|a| a.status().as_u16()) {
-            Ok(status) if is_wanted(r, status) => return Ok(Ended::Exit(0)),
-            Ok(status) if r.is_docker => Err(docker(&r.shown, status)),
-            Ok(status) => Ok(Ended::Exit(i32::from(status))),
-            Err(why) if r.is_docker => Err([&r.shown, ": Docker at ", &server.name, ": ", &why].concat()),
-            Err(why) => Err([&r.shown, ": ", &why].concat()),
+        let why = match server.call(&r.method, &r.path, &headers, r.body.as_bytes(), r.timeout) {
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                if is_wanted(r, status) {
+                    return Ok(Ended::Exit(0));
+                }
+                if !r.is_docker && left == 0 {
+                    return Ok(Ended::Exit(i32::from(status)));
+                }
+                docker(status)
+            }
+            Err(why) if r.is_docker => ["Docker at ", &server.name, ": ", &why].concat(),
+            Err(why) => why,
         };
         if left == 0 || stop.sleep(RETRY_PAUSE) {
-            return how;
+            return Err([&r.shown, ": ", &why].concat());
         }
         left -= 1;
     }
@@ -36,11 +42,10 @@ fn is_wanted(r: &Request, status: u16) -> bool {
 }
 
 /// What Docker means (Engine API, ContainerKill).
-fn docker(shown: &str, status: u16) -> String {
-    let why = match status {
-        404 => "there is no such container",
-        409 => "the container is not running",
-        _ => return [shown, ": Docker answers ", &status.to_string()].concat(),
-    };
-    [shown, ": ", why].concat()
+fn docker(status: u16) -> String {
+    match status {
+        404 => "there is no such container".to_string(),
+        409 => "the container is not running".to_string(),
+        _ => "Docker answers ".to_string() + &status.to_string(),
+    }
 }

@@ -14,7 +14,6 @@
 mod util;
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -417,8 +416,9 @@ fn under_a_name(dir: &TempDir, program: &std::path::Path, name: &str) -> (PathBu
     assert!(name.len() <= 15, "{name}");
     let path = dir.join(format!("bin/{name}"));
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::copy(program, &path).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // By another process: a descriptor of ours to write to it may be in a child of another test when we run it (ETXTBSY).
+    let cp = Cmd::new("cp").arg("--dereference").arg(program).arg(&path);
+    cp.run(WAIT).expect_exit(Exit::Code(0), WAIT);
     (path, name)
 }
 

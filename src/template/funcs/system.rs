@@ -1,13 +1,12 @@
 //! The functions that look outside: the clock, the environment, files, names of hosts. The look-ups of names may block
 //! for as long as the resolver does; the design runs such renders on a worker.
 
-use super::{distinct, fail, sort, text_arg};
+use super::{distinct, fail, text_arg};
 use crate::error::Result;
 use crate::template::Context;
-use crate::value::{Pair, Time, Value};
-use std::cmp::Ordering;
+use crate::value::{Time, Value};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now, in UTC: a scratch image holds no time zone data.
@@ -71,7 +70,7 @@ pub fn lookup_ipv6(_: &Context, args: &[Value]) -> Result<Value> {
 /// text of all four. Empty when there is no such name; but an error, unlike in confd, when nobody knows: a name server
 /// that is down must not empty a file.
 pub fn lookup_srv(ctx: &Context, args: &[Value]) -> Result<Value> {
-    let mut found = Vec::new();
+    let mut all = BTreeMap::new();
     for s in crate::dns::lookup_srv(text_arg(args, 0), text_arg(args, 1), text_arg(args, 2))? {
         let mut key = String::from(&s.target);
         let mut fields = vec![Value::str("Target"), Value::str(&s.target)];
@@ -79,16 +78,7 @@ pub fn lookup_srv(ctx: &Context, args: &[Value]) -> Result<Value> {
             key.push_str(&n.to_string());
             fields.extend([Value::str(name), Value::Int(i64::from(n))]);
         }
-        found.push(Value::Pair(Arc::new(Pair { key: Arc::from(key), value: super::data::map(ctx, &fields)? })));
+        all.insert(key, super::data::map(ctx, &fields)?);
     }
-    sort(&mut found, |a, b| match (a, b) {
-        (Value::Pair(a), Value::Pair(b)) => a.key.cmp(&b.key),
-        _ => Ordering::Equal,
-    });
-    for item in &mut found {
-        if let Value::Pair(pair) = item {
-            *item = pair.value.clone();
-        }
-    }
-    Ok(Value::list(found))
+    super::data::values(ctx, &[Value::map(all)])
 }
