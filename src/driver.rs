@@ -206,7 +206,12 @@ impl Driver<'_> {
         for (id, how) in self.post.take_answers() {
             self.end_request(id, how);
         }
-        for (watch, news) in self.post.take() {
+        let news = self.post.take();
+        // confd reads a template each time it renders it.
+        if self.plan.rereads && self.next.is_none() && news.iter().any(|(_, n)| matches!(n, News::Data(_))) {
+            self.reread(false);
+        }
+        for (watch, news) in news {
             self.events.push_back(match news {
                 News::Data(snapshot) => Event::Data { watch, snapshot },
                 News::Trouble(text, retry) => Event::Trouble { watch, text, retry },
@@ -244,8 +249,10 @@ impl Driver<'_> {
             Action::Discard(templates) => {
                 for t in templates {
                     // Dropping it removes the file.
-                    if let (Some(staged), true) = (self.take_staged(t), self.plan.keep_stage) {
-                        staged.keep();
+                    if let (Some(staged), true) = (self.take_staged(t), self.plan.keep_stage)
+                        && let Some(path) = staged.keep()
+                    {
+                        self.say_kept(&path);
                     }
                 }
             }
@@ -284,7 +291,7 @@ impl Driver<'_> {
                     self.signal_group(n); // without /proc this much is known
                 }
             }
-            Action::Reread => self.reread(),
+            Action::Reread => self.reread(true),
             Action::Suspend => self.suspend(),
             Action::Exit(_) => {}
         }
@@ -299,19 +306,25 @@ impl Driver<'_> {
         }
     }
 
-    fn reread(&mut self) {
+    /// Reads the configuration again: because somebody asked, or because keys came and templates may have changed too.
+    fn reread(&mut self, is_asked: bool) {
         match (self.again)() {
             // One that waits for a command to end is replaced by this one, even by the one that runs.
             Ok(plan) if self.next.is_none() && plan.fingerprint == self.plan.fingerprint => {
-                self.logger.line(Level::Debug, Voice::Confd, "the configuration is as it was");
+                if is_asked {
+                    self.logger.line(Level::Debug, Voice::Confd, "the configuration is as it was");
+                    self.events.push_back(Event::Unchanged);
+                }
             }
             Ok(mut plan) => {
                 self.logger.line(Level::Info, Voice::Confd, "the configuration has changed");
                 plan.once = self.plan.once; // a folder that is empty for a moment ends nothing that runs
+                plan.notes.retain(|(level, _)| *level > Level::Info); // it does not start anew
                 self.state.hand_over();
                 self.next = Some(Box::new(plan));
             }
-            Err(e) => self.logger.line(Level::Error, Voice::Confd, &e.text),
+            Err(e) if is_asked => self.logger.line(Level::Error, Voice::Confd, &e.text),
+            Err(_) => {}
         }
     }
 
@@ -384,9 +397,13 @@ impl Driver<'_> {
         if self.plan.keep_stage
             && let Some(path) = dest::stage(&plan.dest, content)?.keep()
         {
-            self.logger.line(Level::Info, Voice::Confd, &format!("keeping the staged file {}", path.display()));
+            self.say_kept(&path);
         }
         Ok(())
+    }
+
+    fn say_kept(&self, path: &std::path::Path) {
+        self.logger.line(Level::Info, Voice::Confd, &["Keeping staged file: ", &path.to_string_lossy()].concat());
     }
 
     /// The keys as this template sees them.
@@ -402,10 +419,7 @@ impl Driver<'_> {
         for input in &template.inputs {
             let Some(snapshot) = self.state.snapshot(input.watch) else { continue };
             for (key, value) in snapshot.under(&input.prefix) {
-                let key = match input.strip {
-                    0 => key.clone(),
-                    n => Arc::from(key.get(n..).unwrap_or(key)),
-                };
+                let key = if input.strip == 0 { key.clone() } else { Arc::from(&*input.seen(key)) };
                 entries.push((key, value.clone()));
             }
         }

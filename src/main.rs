@@ -84,20 +84,24 @@ fn say(fd: i32, text: &str) {
     let _ = std::io::stdout().flush();
 }
 
-/// All files below a folder, sorted.
-fn files(dir: &Path) -> Vec<PathBuf> {
+/// All files below a folder, sorted. Names that begin with `..` are Kubernetes' own, behind the links that count.
+fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut left = vec![dir.to_path_buf()];
     while let Some(dir) = left.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
             let path = entry.path();
+            if entry.file_name().as_encoded_bytes().starts_with(b"..") {
+                continue;
+            }
             if path.is_dir() && !path.is_symlink() {
                 left.push(path);
-            } else if path.is_file() {
-                found.push(path);
+            } else if path.is_file() || !path.exists() {
+                found.push(path); // a link that leads nowhere too: to be said
             }
         }
     }
     found.sort();
-    found
+    Ok(found)
 }

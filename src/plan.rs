@@ -1,6 +1,7 @@
 //! The one model every front door ends in: what to watch, what to render, what to run. Fully validated; nothing
 //! behind it asks again where a setting came from. Times are milliseconds.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::dest::Dest;
@@ -34,6 +35,8 @@ pub struct Plan {
     pub keep_stage: bool,
     /// A template that does not compile concerns its own file alone; otherwise nothing starts.
     pub is_lenient: bool,
+    /// The first time, groups go one after the other, each with its reloads: the check of a file may need those before it.
+    pub in_turn: bool,
     /// Parts of the configuration that could not be read: said, and a failure with `once`; the rest runs.
     pub broken: Vec<String>,
     /// HUP means: read the configuration again. Otherwise it is the app's.
@@ -62,6 +65,7 @@ impl Default for Plan {
             noop: false,
             keep_stage: false,
             is_lenient: false,
+            in_turn: false,
             broken: Vec::new(),
             rereads: false,
             refresh: None,
@@ -147,6 +151,17 @@ pub struct Input {
     pub prefix: String,
     /// ... and the bytes in front that the template does not see.
     pub strip: usize,
+}
+
+impl Input {
+    /// A key as the template sees it. Prefixes are plain text: `/ab` below `/a` is seen as `/b`.
+    pub fn seen<'a>(&self, key: &'a str) -> Cow<'a, str> {
+        match key.get(self.strip..) {
+            Some(rest) if rest.starts_with('/') => Cow::Borrowed(rest),
+            Some(rest) => Cow::Owned(["/", rest].concat()),
+            None => Cow::Borrowed(key),
+        }
+    }
 }
 
 /// One file to keep in step.
@@ -381,6 +396,8 @@ pub enum Level {
     Warning,
     /// What goes wrong and needs somebody.
     Error,
+    /// What ends it all.
+    Fatal,
 }
 
 impl Level {
@@ -391,6 +408,7 @@ impl Level {
             Level::Info => "INFO",
             Level::Warning => "WARNING",
             Level::Error => "ERROR",
+            Level::Fatal => "FATAL",
         }
     }
 }

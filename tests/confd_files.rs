@@ -185,7 +185,7 @@ fn a_broken_file_keeps_everything_as_it_was() {
     for (arg, want) in [("", "no file is named"), ("-filter=[", "the filter [ is no pattern")] {
         let more: Vec<&str> = ["-onetime", "-backend", "file", arg].into_iter().filter(|a| !a.is_empty()).collect();
         let p = site.confd(&more).run(secs(20));
-        p.expect_exit(Exit::Code(78), secs(1));
+        p.expect_exit(Exit::Code(1), secs(1));
         p.check(p.stderr().contains(want), want);
     }
     site.dir.write("data/c.toml", "x = [");

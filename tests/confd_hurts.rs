@@ -318,3 +318,103 @@ reload_cmd = \"echo {{{{.src}}}} {{{{.dest}}}} > {said}\""
     let out = site.out("r").display().to_string();
     assert_eq!(site.dir.read("said"), format!("{out} {out}\n"));
 }
+
+#[test]
+fn resources_have_their_first_turn_one_after_the_other() {
+    let site = Site::new();
+    let (a, ran) = (site.out("a").display().to_string(), site.dir.join("ran").display().to_string());
+    site.resource("a", "{{getv \"/v\"}}", &format!("keys = [\"/v\"]\nreload_cmd = \"touch {ran}\""));
+    // As with nginx -t and a file that it includes.
+    let more = format!("keys = [\"/v\"]\ncheck_cmd = \"grep -q 1 {a} && test -f {ran}\"");
+    site.resource("b", &format!("{{{{fileExists \"{a}\"}}}} {{{{getv \"/v\"}}}}"), &more);
+    for mode in ["-onetime", "-watch"] {
+        let p = site.confd(&[mode, "-backend", "env"]).env("V", "1").spawn();
+        wait_file(site.out("b"), "true 1", secs(20));
+        if mode == "-watch" {
+            p.signal(libc::SIGTERM);
+        }
+        p.expect_exit(Exit::Code(0), secs(10));
+        p.check(p.lines_matching("Config check failed").is_empty(), "the check saw what came before it");
+        for file in ["out/a", "out/b", "ran"] {
+            std::fs::remove_file(site.dir.join(file)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn one_source_that_fails_once_fails_only_those_that_need_it() {
+    let fake = FakeHttp::start(|r| match r.path.contains("/v1/kv/b") {
+        true => Answer::reply(403, &[], "Permission denied"),
+        false => Answer::consul_kv(5, &[("a", "1"), ("c", "3")]),
+    });
+    let site = Site::new();
+    for name in ["a", "b", "c"] {
+        site.resource(name, &format!("{{{{getv \"/{name}\"}}}}"), &format!("keys = [\"/{name}\"]"));
+    }
+    let p = site.confd(&["-onetime", "-backend", "consul", "-node", &fake.addr()]).run(secs(20));
+    p.expect_exit(Exit::Code(1), secs(1));
+    assert_eq!((site.read("a").as_str(), site.read("c").as_str()), ("1", "3"));
+    p.check(!site.out("b").exists() && !p.stderr().contains("next try in"), "once is once");
+    let last = p.stderr().lines().last().unwrap_or("").to_string();
+    p.check(last.contains(" FATAL ") && last.contains("403 Permission denied"), "the last line says why");
+}
+
+#[test]
+fn files_that_others_change_are_put_right_at_the_next_interval_or_hup() {
+    let site = Site::new();
+    site.resource("a", "{{getv \"/v\"}}", "keys = [\"/v\"]");
+    let p = site.confd(&["-interval", "1", "-backend", "env"]).env("V", "1").spawn();
+    wait_file(site.out("a"), "1", secs(20));
+    site.dir.write("out/a", "tampered");
+    wait_file(site.out("a"), "1", secs(20));
+    std::fs::remove_file(site.out("a")).unwrap();
+    wait_file(site.out("a"), "1", secs(20));
+    p.signal(libc::SIGTERM);
+    p.expect_exit(Exit::Code(0), secs(10));
+
+    let p = site.confd(&["-watch", "-backend", "env"]).env("V", "2").spawn();
+    wait_file(site.out("a"), "2", secs(20));
+    site.dir.write("out/a", "tampered");
+    p.signal(libc::SIGHUP);
+    wait_file(site.out("a"), "2", secs(20));
+    p.check(p.lines_matching("Starting confd").len() == 1, "it starts once");
+    p.signal(libc::SIGTERM);
+    p.expect_exit(Exit::Code(0), secs(10));
+}
+
+#[test]
+fn a_changed_template_counts_at_the_next_change_of_a_key() {
+    let consul = Consul::start();
+    consul.put("v", "1");
+    let site = Site::new();
+    site.resource("a", "old {{getv \"/v\"}}", "keys = [\"/v\"]");
+    let p = watching(&site, &consul.addr());
+    wait_file(site.out("a"), "old 1", secs(20));
+    site.dir.write("etc/templates/a.tmpl", "new {{getv \"/v\"}}");
+    consul.put("v", "2");
+    wait_file(site.out("a"), "new 2", secs(20));
+    end(&p);
+}
+
+#[test]
+fn a_configmap_mounted_as_conf_d_is_one_set_of_resources() {
+    let site = Site::new();
+    let dest = site.out("a").display().to_string();
+    let text = format!("[Template]\nSRC = \"a.tmpl\"\ndest = \"{dest}\"\nkeys = [\"/v\"]\nuid = -1\nmystery = 1\n");
+    site.dir.write("etc/conf.d/..v1/a.toml", text);
+    site.dir.write("etc/templates/..v1/a.tmpl", "{{getv \"/v\"}}");
+    for dir in ["etc/conf.d", "etc/templates"] {
+        std::os::unix::fs::symlink("..v1", site.dir.join(dir).join("..data")).unwrap();
+    }
+    std::os::unix::fs::symlink("..data/a.toml", site.dir.join("etc/conf.d/a.toml")).unwrap();
+    std::os::unix::fs::symlink("..data/a.tmpl", site.dir.join("etc/templates/a.tmpl")).unwrap();
+    let p = site.confd(&["-onetime", "-backend", "env"]).env("V", "1").env("v_small", "no").run(secs(20));
+    p.expect_exit(Exit::Code(0), secs(1));
+    assert_eq!(site.read("a"), "1");
+    p.check(p.lines_matching("a.toml:6: `Template.mystery` is no key here").len() == 1, "said, and passed over");
+    // A link that leads nowhere is no file that is not there.
+    std::os::unix::fs::symlink("nowhere", site.dir.join("etc/conf.d/b.toml")).unwrap();
+    let p = site.confd(&["-onetime", "-backend", "env"]).env("V", "1").run(secs(20));
+    p.expect_exit(Exit::Code(1), secs(1));
+    p.check(p.stderr().contains("b.toml"), "it is named");
+}

@@ -357,7 +357,7 @@ fn enter(home: &Path, args: Vec<String>, vars: &[(String, String)]) -> Plan {
         }
         fs::read(home.join(path.strip_prefix("/").unwrap_or(path)))
     };
-    let world = World { vars, read: &read, files: &|_| Vec::new() };
+    let world = World { vars, read: &read, files: &|_| Ok(Vec::new()) };
     let said = args.join(" ");
     match front::read("pilotfish", args, &world) {
         Ok(Invocation::Run(plan)) => {

@@ -284,7 +284,8 @@ impl<'a> Parser<'a> {
     /// Puts an entry into a map, or what `<<` is to merge into it aside.
     fn put(&self, map: &mut Map, merged: &mut Value, key: Scalar, value: Value) -> Result<()> {
         let is_merge = key.plain && key.text == "<<";
-        if map.contains_key(&key.text) || is_merge && !matches!(merged, Value::Nil) {
+        // Of equal keys the last counts, as in yaml.v2; a map that is merged twice is nobody's wish.
+        if is_merge && !matches!(merged, Value::Nil) {
             let mut text = String::from("`");
             text.push_str(&key.text);
             text.push_str("` is already in this map");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::draft::{Draft, assemble, same_destination};
 use super::settings::{self, Settings};
 use super::{Invocation, World, backend, options, resource};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::{Level, Log, LogFormat, Plan};
 
 /// Reads the command line behind `confd`.
@@ -13,6 +13,16 @@ use crate::plan::{Level, Log, LogFormat, Plan};
 /// # Errors
 /// `Kind::Flag` for the command line, in Go's words; `Kind::Usage` and `Kind::Config` for what it names.
 pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
+    // Whatever is wrong, confd's code for it is 1.
+    read_all(argv0, args, world).map_err(|mut e| {
+        if e.kind == Kind::Config {
+            e.kind = Kind::Fatal;
+        }
+        e
+    })
+}
+
+fn read_all(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
     let mut settings = Settings::of_flags(args, world)?;
     if settings.is_on("help") {
         return Ok(Invocation::Print(settings::usage()));
@@ -38,15 +48,23 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
             return Err(Error::config(format!("-{srv} is for etcd, which this version has not")));
         }
     }
-    let (source, mut notes) = backend::source(&name, s, false, &|_| ())?;
+    let (source, mut notes) = backend::source(&name, s, s.is_on("allow-empty"), &|_| ())?;
+    notes.extend(s.notes());
     let dir = PathBuf::from(s.or("confdir", "/etc/confd"));
-    let (mut drafts, mut broken) = resources(&dir, &s.or("prefix", ""), &name, s.world);
+    let found = if s.world.is_folder(&dir) { Some(s.world.folder(&dir.join("conf.d"))?) } else { None };
+    let is_missing = found.is_none();
+    let files = found.unwrap_or_default();
+    let (mut drafts, mut broken) = resources(&dir, files, &s.or("prefix", ""), &name, s.world, &mut notes);
     while let Some((later, why)) = same_destination(&drafts) {
         drafts.remove(later);
         broken.push(why);
     }
-    if drafts.is_empty() && broken.is_empty() {
-        notes.push((Level::Warning, format!("Found no templates in {}/conf.d", dir.display())));
+    let shown = dir.display().to_string();
+    if is_missing {
+        let parts = ["Cannot load template resources: confdir '", &shown, "' does not exist"];
+        notes.push((Level::Warning, parts.concat()));
+    } else if drafts.is_empty() && broken.is_empty() {
+        notes.push((Level::Warning, ["Found no templates in ", &shown, "/conf.d"].concat()));
     }
     let sources = vec![source];
     let (watches, mut templates) = assemble(drafts, &sources);
@@ -72,6 +90,7 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
         noop,
         keep_stage: s.is_on("keep-stage-file"),
         is_lenient: true,
+        in_turn: true,
         broken,
         rereads: true,
         refresh: if watch { None } else { Some(interval) },
@@ -84,16 +103,31 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
 }
 
 /// The folder's template resources; those that cannot be read, in words, beside the others.
-fn resources(dir: &Path, prefix: &str, source: &str, world: &World) -> (Vec<Draft>, Vec<String>) {
+fn resources(
+    dir: &Path,
+    files: Vec<PathBuf>,
+    prefix: &str,
+    source: &str,
+    world: &World,
+    notes: &mut Vec<(Level, String)>,
+) -> (Vec<Draft>, Vec<String>) {
     let (mut drafts, mut broken) = (Vec::new(), Vec::new());
-    let text_of = |src: &str| world.text(&dir.join("templates").join(src.trim_start_matches('/')), "the template");
-    for path in (world.files)(&dir.join("conf.d")) {
+    let text_of = |src: &str| {
+        let path = dir.join("templates").join(src.trim_start_matches('/'));
+        match (world.read)(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::config(["Missing template: ", &path.to_string_lossy()].concat()))
+            }
+            _ => world.text(&path, "the template"),
+        }
+    };
+    for path in files {
         let name = path.display().to_string();
         if !name.ends_with(".toml") {
             continue;
         }
         let text = world.text(&path, "the template resource");
-        match text.and_then(|text| resource::read(&name, &text, prefix, world, false, &text_of)) {
+        match text.and_then(|text| resource::read(&name, &text, prefix, world, false, &text_of, Some(notes))) {
             Ok(mut draft) => {
                 backend::spell(source, &mut draft);
                 drafts.push(draft);

@@ -41,7 +41,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     let resources = named(world, "CONFD_CONFDFILE")?;
     let templates = named(world, "CONFD_TEMPLATE")?;
     let mut files: Vec<(String, String)> = Vec::new();
-    for path in (world.files)(&dir.join("conf.d")) {
+    for path in world.folder(&dir.join("conf.d"))? {
         let name = path.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
         if name.ends_with(".toml") && !resources.iter().any(|(n, _)| *n == name) {
             files.push((path.display().to_string(), world.text(&path, "the template resource")?));
@@ -58,7 +58,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     let mut drafts = Vec::new();
     // Folders are made unless a resource forbids it: in an empty image nobody else can.
     for (file, text) in &files {
-        let mut draft = resource::read(file, text, &prefix, world, true, &text_of)?;
+        let mut draft = resource::read(file, text, &prefix, world, true, &text_of, None)?;
         backend::spell(&name, &mut draft);
         drafts.push(draft);
     }

@@ -24,8 +24,8 @@ pub struct World<'a> {
     pub vars: &'a [(String, String)],
     /// Reads a file.
     pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
-    /// All files below a folder, sorted; nothing where there is no folder.
-    pub files: &'a dyn Fn(&Path) -> Vec<PathBuf>,
+    /// All files below a folder, sorted.
+    pub files: &'a dyn Fn(&Path) -> std::io::Result<Vec<PathBuf>>,
 }
 
 impl World<'_> {
@@ -43,6 +43,27 @@ impl World<'_> {
         let fail = |why: &str| Error::config(format!("cannot read {what} {name}: {why}"));
         let bytes = (self.read)(path).map_err(|e| fail(&crate::error::os_text(&e)))?;
         String::from_utf8(bytes).map_err(|_| fail("it is no UTF-8 text"))
+    }
+}
+
+impl World<'_> {
+    /// Whether there is such a folder: all that can be told is that it cannot be read as a file.
+    pub fn is_folder(&self, path: &Path) -> bool {
+        (self.read)(path).is_err_and(|e| e.kind() == std::io::ErrorKind::IsADirectory)
+    }
+
+    /// The files of a folder that need not be there.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn folder(&self, dir: &Path) -> Result<Vec<PathBuf>> {
+        match (self.files)(dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                let name = dir.display().to_string();
+                Err(Error::config(["cannot read the folder ", &name, ": ", &crate::error::os_text(&e)].concat()))
+            }
+            found => Ok(found.unwrap_or_default()),
+        }
     }
 }
 

@@ -265,6 +265,7 @@ Usage: pilotfish [OPTIONS] [--] PROGRAM [ARGS...]       render, run PROGRAM, rel
        pilotfish [OPTIONS]                              only keep the files in step
        pilotfish check [OPTIONS]                        validate everything, touch nothing
        pilotfish confd-sidecar [OPTIONS] PROGRAM [ARGS...]   as confd-sidecar, by its CONFD_* variables
+       pilotfish confd [FLAGS]                          as confd, with its flags, files and variables
 
 Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP_TIMEOUT.
 

@@ -8,7 +8,7 @@ use super::{World, join};
 use crate::dest::Dest;
 use crate::error::{Error, Result};
 use crate::guard::Guard;
-use crate::plan::{Command, Millis, Reload, Template};
+use crate::plan::{Command, Level, Millis, Reload, Template};
 use crate::template::Dialect;
 
 /// A check that takes longer is killed, in milliseconds. confd has no limit.
@@ -37,7 +37,8 @@ static KEYS: &[&str] = &[
     "require",
 ];
 
-/// Reads one template resource. `make_dirs` is for resources that do not say; `template` gives the text of a template by its `src`.
+/// Reads one template resource. `make_dirs` is for resources that do not say; `template` gives the text of a template by
+/// its `src`. A key that is none is no error where there are `notes` to tell of it, as it is none to confd.
 ///
 /// # Errors
 /// `Kind::Config`, naming file, line and key.
@@ -49,14 +50,18 @@ pub fn read(
     world: &World,
     make_dirs: bool,
     template: &dyn Fn(&str) -> Result<String>,
+    notes: Option<&mut Vec<(Level, String)>>,
 ) -> Result<Draft> {
-    let document = Document::parse(file, text)?;
+    let document = Document::parse_as_go(file, text)?;
     let root = document.root();
     if !root.has("template") {
         return Err(Error::config(format!("{file}: there is no [template] table in it")));
     }
     let t = root.table("template");
-    t.only(KEYS);
+    match notes {
+        Some(notes) => notes.extend(t.strangers(KEYS)),
+        None => t.only(KEYS),
+    }
     let src = t.required("src");
     let dest = t.required("dest");
     let own = t.str("prefix").unwrap_or("");
@@ -190,9 +195,9 @@ mod tests {
                 let passwd: &[u8] = b"root:x:0:0:::\nweb:x:33:34:::\n";
                 if p.ends_with("passwd") { Ok(passwd.to_vec()) } else { Err(std::io::ErrorKind::NotFound.into()) }
             },
-            files: &|_| Vec::new(),
+            files: &|_| Ok(Vec::new()),
         };
-        super::read("r.toml", text, prefix, &world, false, &|_| Ok("text".to_string())).map_err(Error::into_text)
+        super::read("r.toml", text, prefix, &world, false, &|_| Ok("text".to_string()), None).map_err(Error::into_text)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::World;
 use super::table::Document;
 use crate::error::{Error, Kind, Result};
+use crate::plan::Level;
 use crate::value::Value;
 
 /// A flag, its kind (`b` a switch, `s` one value, `m` several) and its key in confd.toml.
@@ -22,7 +23,12 @@ const fn flag(name: &'static str, kind: u8, key: &'static str, help: &'static st
     Flag { name, kind, key, help }
 }
 
+/// Flags of confd for backends that are not here: taken with their value, which says nothing.
+static FOREIGN: &[&str] =
+    &["app-id", "auth-type", "path", "role-id", "secret-id", "secret-keyring", "separator", "table", "user-id"];
+
 static FLAGS: &[Flag] = &[
+    flag("allow-empty", b'b', "allow_empty", "let all keys of a prefix vanish; by default the last good ones stay"),
     flag("auth-token", b's', "auth_token", "the backend's token"),
     flag("backend", b's', "backend", "consul, env or file (default etcd)"),
     flag("basic-auth", b'b', "basic_auth", "use -username and -password"),
@@ -79,24 +85,25 @@ impl<'a> Settings<'a> {
         Ok(Settings { flags: flags(args)?, ..Settings::of_variables(world) })
     }
 
-    /// Adds confd.toml: the one that was named, or the usual one if it is there.
+    /// Adds confd.toml: the one that was named, or the usual one. Where there is none, there is nothing to add.
     ///
     /// # Errors
-    /// It cannot be read, or has keys that are none.
+    /// It cannot be read, or is no TOML.
     pub fn read_file(&mut self) -> Result<()> {
-        let named = self.one("config-file");
-        let path = named.clone().unwrap_or_else(|| "/etc/confd/confd.toml".to_string());
+        let path = self.or("config-file", "/etc/confd/confd.toml");
         let path = Path::new(&path);
-        if named.is_none() && (self.world.read)(path).is_err() {
+        if (self.world.read)(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
             return Ok(());
         }
         let (name, text) = (path.display().to_string(), self.world.text(path, "the configuration")?);
-        let document = Document::parse(&name, &text)?;
-        let known: Vec<&str> = FLAGS.iter().map(|f| f.key).filter(|k| !k.is_empty()).collect();
-        document.root().only(&known);
-        document.verdict()?;
-        self.file = Some(document);
+        self.file = Some(Document::parse_as_go(&name, &text)?);
         Ok(())
+    }
+
+    /// What is in confd.toml and means nothing, as for confd.
+    pub fn notes(&self) -> Vec<(Level, String)> {
+        let known: Vec<&str> = FLAGS.iter().map(|f| f.key).filter(|k| !k.is_empty()).collect();
+        self.file.as_ref().map_or(Vec::new(), |file| file.root().strangers(&known))
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -197,6 +204,12 @@ fn flags(args: Vec<String>) -> Result<Vec<(&'static str, String)>> {
         };
         if matches!(name, "h" | "help") {
             given.push(("help", "true".to_string()));
+            continue;
+        }
+        if FOREIGN.contains(&name) {
+            if value.is_none() && args.next().is_none() {
+                return Err(bad_flag(format!("flag needs an argument: -{name}")));
+            }
             continue;
         }
         let Some(f) = FLAGS.iter().find(|f| f.name == name) else {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::formats::toml::{self, Doc};
-use crate::plan::{Millis, parse_duration};
+use crate::plan::{Level, Millis, parse_duration};
 use crate::value::Value;
 
 /// A document, and the first thing that is wrong with it.
@@ -15,6 +15,8 @@ pub struct Document {
     name: String,
     doc: Doc,
     wrong: Cell<Option<Error>>,
+    /// Keys are found whatever their case, as Go's programs have it.
+    any_case: bool,
 }
 
 /// A table of a document.
@@ -34,7 +36,15 @@ impl Document {
     /// # Errors
     /// It is no TOML.
     pub fn parse(name: &str, text: &str) -> Result<Document> {
-        Ok(Document { name: name.to_string(), doc: toml::parse(name, text)?, wrong: Cell::new(None) })
+        Ok(Document { name: name.to_string(), doc: toml::parse(name, text)?, wrong: Cell::new(None), any_case: false })
+    }
+
+    /// Reads it; its keys may be written in capitals.
+    ///
+    /// # Errors
+    /// It is no TOML.
+    pub fn parse_as_go(name: &str, text: &str) -> Result<Document> {
+        Ok(Document { any_case: true, ..Document::parse(name, text)? })
     }
 
     /// The document's top.
@@ -71,6 +81,7 @@ impl<'a> Table<'a> {
     #[inline(never)]
     pub fn error(&self, key: &str, message: &str) -> Error {
         let Document { name, doc, .. } = self.document;
+        let key = self.entry(key).map_or(key, |(key, _)| key);
         let line = doc.line(&self.at(key)).or_else(|| doc.line(&self.path));
         let line = line.map_or(String::new(), |n| format!(":{n}"));
         Error::config(format!("{name}{line}: `{}` {message}", self.at(key)))
@@ -89,9 +100,26 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The keys that are none of these, each with a word about it.
+    pub fn strangers(&self, known: &[&str]) -> Vec<(Level, String)> {
+        let strange = self.map.keys().filter(|k| !known.iter().any(|n| n.eq_ignore_ascii_case(k)));
+        let tell = |k: &String| {
+            let text = ["is no key here and counts for nothing; there are ", &known.join(", ")].concat();
+            (Level::Warning, self.error(k, &text).into_text())
+        };
+        strange.map(tell).collect()
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&'a Value> {
-        self.map.get(key)
+        self.entry(key).map(|(_, value)| value)
+    }
+
+    /// A key as it is written, and its value.
+    fn entry(&self, key: &str) -> Option<(&'a str, &'a Value)> {
+        let exact = self.map.get_key_value(key);
+        let any = || self.map.iter().find(|(k, _)| self.document.any_case && k.eq_ignore_ascii_case(key));
+        exact.or_else(any).map(|(k, v)| (k.as_str(), v))
     }
 
     /// Whether it has the key.
@@ -155,6 +183,7 @@ impl<'a> Table<'a> {
     #[inline(never)]
     pub fn id(&self, key: &str) -> Option<u32> {
         let id = match self.get(key)? {
+            Value::Int(-1) if self.document.any_case => return None, // confd's word for "not said"
             Value::Int(n) => u32::try_from(*n).ok(),
             _ => None,
         };
@@ -199,6 +228,7 @@ impl<'a> Table<'a> {
                 &EMPTY
             }),
         };
+        let key = self.entry(key).map_or(key, |(key, _)| key);
         Table { document: self.document, path: self.at(key), map }
     }
 

@@ -162,10 +162,15 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()>
 
 /// The environment as keys, as confd's env backend maps them: lower case, each `_` a `/`.
 fn environment(prefix: &str) -> Snapshot {
+    let asked = crate::case::upper(prefix.trim_start_matches('/')).replace('/', "_");
     let mut entries = Vec::new();
     for (name, value) in std::env::vars_os() {
         use std::os::unix::ffi::OsStrExt;
         let Some(name) = name.to_str() else { continue };
+        // confd asks for a key in capitals.
+        if !name.starts_with(&asked) {
+            continue;
+        }
         let mut key = String::from("/");
         key.push_str(&crate::case::lower(name).replace('_', "/"));
         let key = crate::store::clean(&key);

@@ -164,6 +164,9 @@ impl State {
                     || !self.plan.broken.is_empty()
                     || self.reload_is_failing()
                     || self.groups.iter().any(|g| g.is_failing);
+                if let (true, Some(why)) = (failed && self.plan.is_lenient, self.last_failure()) {
+                    out.push(Action::Log(Level::Fatal, Voice::Confd, why.to_string()));
+                }
                 self.finish(now, i32::from(failed), out);
                 return;
             }

@@ -45,6 +45,8 @@ pub struct Group {
     pub is_done: bool,
     /// Its last attempt failed.
     pub is_failing: bool,
+    /// Its first attempt is over, well or not.
+    tried: bool,
     /// Some of its files are new, others failed to be: the app is told when all are.
     untold: bool,
 }
@@ -76,6 +78,14 @@ impl Group {
         self.retry = None;
     }
 
+    /// There will be no attempt: what it needs cannot be had.
+    pub fn give_up(&mut self) {
+        self.pending = None;
+        self.retry = None;
+        self.is_failing = true;
+        self.tried = true;
+    }
+
     /// Whether nothing is under way or waiting.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle) && self.pending.is_none()
@@ -103,9 +113,22 @@ impl State {
         Some(at)
     }
 
-    fn inputs_ready(&self, group: usize) -> bool {
-        let mut mine = self.plan.templates.iter().filter(|t| t.group == group);
-        mine.all(|t| t.inputs.iter().all(|i| self.snapshot(i.watch).is_some()))
+    fn is_ready(&self, group: usize) -> bool {
+        let inputs = || self.plan.templates.iter().filter(|t| t.group == group).flat_map(|t| &t.inputs);
+        let has_keys = inputs().all(|i| self.snapshot(i.watch).is_some());
+        let is_new = self.groups.get(group).is_some_and(|g| !g.tried);
+        has_keys && !(self.plan.in_turn && is_new && (0..group).any(|before| self.is_in_front(before)))
+    }
+
+    /// Whether a group has not had its first turn. Who waits for a source in trouble, or for a reload that failed, lets
+    /// the others pass.
+    fn is_in_front(&self, group: usize) -> bool {
+        let mut mine = self.plan.templates.iter().enumerate().filter(|(_, t)| t.group == group);
+        if self.groups.get(group).is_some_and(|g| g.tried) {
+            return mine.any(|(t, _)| self.reload_is_in_front(t));
+        }
+        let mut inputs = mine.flat_map(|(_, t)| &t.inputs).filter_map(|i| self.watches.get(i.watch));
+        !inputs.any(|w| w.snapshot.is_none() && w.trouble.is_some())
     }
 
     pub(super) fn group_deadline(&self) -> Option<Millis> {
@@ -115,7 +138,7 @@ impl State {
         let mut earliest: Option<Millis> = None;
         for (g, group) in self.groups.iter().enumerate() {
             let at = match &group.phase {
-                Phase::Idle if !self.is_handing_over && self.inputs_ready(g) => self.attempt_time(group),
+                Phase::Idle if !self.is_handing_over && self.is_ready(g) => self.attempt_time(group),
                 Phase::Checking { left, .. } => left.iter().filter(|c| !c.killed).map(|c| c.deadline).min(),
                 Phase::Idle | Phase::Rendering | Phase::Committing => None,
             };
@@ -130,7 +153,7 @@ impl State {
         }
         for g in 0..self.groups.len() {
             let due = self.groups.get(g).is_some_and(|group| self.attempt_time(group).is_some_and(|at| at <= now));
-            let ready = due && !self.is_handing_over && self.inputs_ready(g);
+            let ready = due && !self.is_handing_over && self.is_ready(g);
             let Some(group) = self.groups.get_mut(g) else { continue };
             if let Phase::Checking { left, .. } = &mut group.phase {
                 for check in left.iter_mut().filter(|c| !c.killed && c.deadline <= now) {
@@ -154,6 +177,7 @@ impl State {
             }
             if templates.is_empty() {
                 group.is_done = true;
+                group.tried = true;
             } else {
                 group.phase = Phase::Rendering;
                 out.push(Action::Render { group: g, templates });
@@ -174,7 +198,11 @@ impl State {
             match r.outcome {
                 Outcome::Same => {
                     t.said = None;
-                    say(out, Level::Debug, Voice::Confd, format_args!("Target config {path} in sync"));
+                    if self.plan.noop {
+                        say_noop(out, path);
+                    } else {
+                        say(out, Level::Debug, Voice::Confd, format_args!("Target config {path} in sync"));
+                    }
                 }
                 Outcome::Staged(reasons) | Outcome::Shown(reasons) => {
                     t.staged = !self.plan.noop;
@@ -183,10 +211,10 @@ impl State {
                     for reason in reasons {
                         out.push(Action::Log(level, Voice::Confd, reason));
                     }
-                    say(out, level, Voice::Confd, format_args!("Target config {path} out of sync"));
                     if self.plan.noop {
-                        let text = format_args!("Noop mode enabled. {path} will not be modified");
-                        say(out, Level::Warning, Voice::Confd, text);
+                        say_noop(out, path);
+                    } else {
+                        say(out, level, Voice::Confd, format_args!("Target config {path} out of sync"));
                     }
                 }
                 Outcome::Failed(e) => {
@@ -194,8 +222,9 @@ impl State {
                     t.needed = true;
                     passing &= e.kind == Kind::Transient;
                     if t.said.as_deref() != Some(e.text.as_str()) {
-                        let waits = if e.kind == Kind::MissingKey { "waiting: " } else { "" };
-                        let level = if e.kind == Kind::MissingKey { Level::Warning } else { Level::Error };
+                        let waits = e.kind == Kind::MissingKey && !self.plan.once;
+                        let level = if waits { Level::Warning } else { Level::Error };
+                        let waits = if waits { "waiting: " } else { "" };
                         say(out, level, Voice::Confd, format_args!("{waits}{}", e.text));
                         t.said = Some(e.into_text());
                     }
@@ -283,6 +312,7 @@ impl State {
         let Some(group) = self.groups.get_mut(g) else { return };
         group.phase = Phase::Idle;
         group.is_failing = true;
+        group.tried = true;
         let wait = group.backoff.failed(&mut self.random);
         group.retry = passing.then(|| now.saturating_add(wait));
         if self.plan.once {
@@ -423,15 +453,27 @@ impl State {
         texts.truncate(3);
         texts.join("; ")
     }
+
+    /// What went wrong last, of all that is wrong.
+    pub(super) fn last_failure(&self) -> Option<&str> {
+        let sources = self.watches.iter().filter_map(|w| w.trouble.as_ref()).map(|(_, text)| text.as_str());
+        let broken = self.plan.broken.iter().map(String::as_str).chain(sources);
+        broken.chain(self.templates.iter().filter_map(|t| t.said.as_deref())).chain(self.failed_reloads()).last()
+    }
 }
 
 impl Group {
     fn settled(&mut self) {
         self.phase = Phase::Idle;
         self.is_done = true;
+        self.tried = true;
         self.is_failing = false;
         self.backoff.succeeded();
     }
+}
+
+fn say_noop(out: &mut Vec<Action>, path: &str) {
+    say(out, Level::Warning, Voice::Confd, format_args!("Noop mode enabled. {path} will not be modified"));
 }
 
 /// Why a command counts as failed, in words; `None` when it succeeded.

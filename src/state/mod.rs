@@ -93,6 +93,8 @@ pub enum Event {
     AppStopped(i32),
     /// No child of ours is left.
     Childless,
+    /// The configuration was read again and is as it was: the files may not be.
+    Unchanged,
     /// Everything that was ready has been fed.
     Tick,
 }
@@ -279,6 +281,7 @@ impl State {
             Event::AppEnded(ended) => self.on_app_ended(now, ended, out),
             Event::AppStopped(n) => self.on_app_stopped(n, out),
             Event::Childless => self.on_childless(out),
+            Event::Unchanged => self.look_again(now),
             Event::Tick => {
                 self.advance_groups(now, out);
                 self.advance_reloads(now, out);
@@ -296,12 +299,7 @@ impl State {
     fn on_start(&mut self, now: Millis, out: &mut Vec<Action>) {
         self.started = now;
         self.refresh = self.plan.refresh.filter(|_| !self.plan.once).map(|every| now.saturating_add(every));
-        for group in &mut self.groups {
-            group.changed(now);
-        }
-        for template in &mut self.templates {
-            template.needed = true;
-        }
+        self.look_again(now);
         if let Some(app) = &self.plan.app {
             let mut text = String::from("main program and arguments to be run: [");
             text.push_str(&app.argv.join(" "));
@@ -313,6 +311,16 @@ impl State {
         }
         for text in &self.plan.broken {
             out.push(Action::Log(Level::Error, Voice::Confd, text.clone()));
+        }
+    }
+
+    /// Every file is compared with what it should hold.
+    fn look_again(&mut self, now: Millis) {
+        for group in &mut self.groups {
+            group.changed(now);
+        }
+        for template in &mut self.templates {
+            template.needed = true;
         }
     }
 

@@ -98,6 +98,16 @@ impl State {
         self.reloads.iter().all(Reload::is_done)
     }
 
+    /// Whether a template's reload is to come before others get their first turn: not one that failed once.
+    pub(super) fn reload_is_in_front(&self, template: usize) -> bool {
+        self.reloads.get(template).is_some_and(|r| !r.is_done() && !r.backoff.is_failing())
+    }
+
+    /// What is wrong with reloads.
+    pub(super) fn failed_reloads(&self) -> impl Iterator<Item = &str> {
+        self.reloads.iter().filter_map(|r| r.said.as_deref())
+    }
+
     /// Whether a reload failed and waits to be tried again.
     pub(super) fn reload_is_failing(&self) -> bool {
         self.reloads.iter().any(|r| r.backoff.is_failing())
@@ -241,8 +251,8 @@ impl State {
         let path = plan.templates.get(i).map(|t| t.dest.path.display().to_string());
         let of = path.map_or(String::new(), |p| format!(" of {p}"));
         let level = if r.said.as_ref() == Some(&why) { Level::Debug } else { Level::Error };
-        let next = super::span(wait);
-        say(out, level, Voice::Confd, format_args!("{what}{of} failed: {why}; next try in {next}"));
+        let next = if self.plan.once { String::new() } else { ["; next try in ", &super::span(wait)].concat() };
+        say(out, level, Voice::Confd, format_args!("{what}{of} failed: {why}{next}"));
         r.said = Some(why);
     }
 }

@@ -44,10 +44,9 @@ impl State {
         for (t, template) in self.templates.iter_mut().zip(&plan.templates) {
             let touched = template.inputs.iter().filter(|i| i.watch == watch).any(|input| match &changed {
                 None => true,
-                Some(keys) => keys.iter().any(|key| {
-                    key.starts_with(&input.prefix)
-                        && (t.rendering || t.reads.touches(key.get(input.strip..).unwrap_or(key)))
-                }),
+                Some(keys) => keys
+                    .iter()
+                    .any(|key| key.starts_with(&input.prefix) && (t.rendering || t.reads.touches(&input.seen(key)))),
             });
             if touched {
                 t.needed = true;
@@ -65,14 +64,20 @@ impl State {
         let is_local = source.is_some_and(|s| matches!(s.kind, SourceKind::Dir(_) | SourceKind::Files { .. }));
         let is_news = w.trouble.as_ref().is_none_or(|(_, said)| is_local && *said != text);
         let level = if is_news { Level::Error } else { Level::Debug };
-        say(out, level, Voice::Confd, format_args!("{text}; next try in {}", span(retry)));
+        let next = if self.plan.once { String::new() } else { ["; next try in ", &span(retry)].concat() };
+        say(out, level, Voice::Confd, format_args!("{text}{next}"));
         if is_news {
             let since = w.trouble.take().map_or(now, |(since, _)| since);
             w.trouble = Some((since, text));
         }
-        let is_silent = w.snapshot.is_none();
-        if self.plan.once && is_silent {
-            self.finish(now, 1, out);
+        if self.plan.once && w.snapshot.is_none() {
+            // Those that need it have had their try; the others go on.
+            for (i, group) in self.groups.iter_mut().enumerate() {
+                let mut inputs = self.plan.templates.iter().filter(|t| t.group == i).flat_map(|t| &t.inputs);
+                if inputs.any(|input| input.watch == watch) {
+                    group.give_up();
+                }
+            }
         }
     }
 

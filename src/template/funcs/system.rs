@@ -1,7 +1,7 @@
 //! The functions that look outside: the clock, the environment, files, names of hosts. The look-ups of names may block
 //! for as long as the resolver does; the design runs such renders on a worker.
 
-use super::{distinct, fail, text_arg};
+use super::{distinct, text_arg};
 use crate::error::Result;
 use crate::template::Context;
 use crate::value::{Time, Value};
@@ -28,14 +28,8 @@ pub fn file_exists(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// The host's name, as the kernel tells it.
-pub fn hostname(ctx: &Context, _: &[Value]) -> Result<Value> {
-    match std::fs::read_to_string("/proc/sys/kernel/hostname") {
-        Ok(name) => Ok(Value::str(name.trim())),
-        Err(_) => match (ctx.env)("HOSTNAME") {
-            Some(name) => Ok(Value::str(&name)),
-            None => fail(&["cannot read the host's name: /proc is not mounted and HOSTNAME is not set"]),
-        },
-    }
+pub fn hostname(_: &Context, _: &[Value]) -> Result<Value> {
+    Ok(Value::str(&crate::sys::host::name()))
 }
 
 /// The addresses of a host as sorted text; none when it has none. `wanted` 0 takes all, else 4 or 6.
