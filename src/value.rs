@@ -46,6 +46,7 @@ pub struct Binary {
 
 /// Any value.
 #[derive(Clone)]
+#[repr(u64)]
 pub enum Value {
     /// Nothing: Go's untyped nil, JSON's null.
     Nil,

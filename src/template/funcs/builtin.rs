@@ -26,48 +26,25 @@ fn arg(args: &[Value], at: usize) -> &Value {
     args.get(at).unwrap_or(&Value::Nil)
 }
 
-fn pick(args: &[Value], want: bool) -> Result<Value> {
-    let found = args.iter().find(|v| truth(v) == want).or(args.last());
+/// The functions that give back one of their arguments: `and` the first false one or the last, `or` the first true one
+/// or the last, `coalesce` the first that is not empty or nil, `default` the second or, when that is empty, the first,
+/// `ternary` the first when the third is true, else the second.
+pub fn choose(_: &Context, args: &[Value], op: u8) -> Result<Value> {
+    let found = match op {
+        b'd' => args.get(usize::from(truth(arg(args, 1)))),
+        b't' => args.get(usize::from(!truth(arg(args, 2)))),
+        _ => args.iter().find(|v| truth(v) != (op == b'&')).or(args.last().filter(|_| op != b'c')),
+    };
     Ok(found.cloned().unwrap_or(Value::Nil))
 }
 
-/// The first false argument, or the last.
-pub fn and(_: &Context, args: &[Value]) -> Result<Value> {
-    pick(args, false)
-}
-
-/// The first true argument, or the last.
-pub fn or(_: &Context, args: &[Value]) -> Result<Value> {
-    pick(args, true)
-}
-
-/// Whether the argument is false.
-pub fn not(_: &Context, args: &[Value]) -> Result<Value> {
+/// Whether the argument is false, which is what empty means.
+pub fn not(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     Ok(Value::Bool(!truth(arg(args, 0))))
-}
-
-/// The second argument, or the first when the second is empty.
-pub fn default(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(arg(args, usize::from(truth(arg(args, 1)))).clone())
-}
-
-/// The first argument that is not empty, or nil.
-pub fn coalesce(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(args.iter().find(|v| truth(v)).cloned().unwrap_or(Value::Nil))
-}
-
-/// Whether the argument is empty.
-pub fn empty(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Bool(!truth(arg(args, 0))))
-}
-
-/// The first argument when the third is true, else the second.
-pub fn ternary(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(arg(args, usize::from(!truth(arg(args, 2)))).clone())
 }
 
 /// No value here is a function.
-pub fn call(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn call(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     match arg(args, 0) {
         Value::Nil => fail(&["call of nil"]),
         v => fail(&["non-function of type ", type_name(v)]),
@@ -75,7 +52,7 @@ pub fn call(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// The Go dialect runs this itself, for it alone has named templates.
-pub fn include(_: &Context, _: &[Value]) -> Result<Value> {
+pub fn include(_: &Context, _: &[Value], _: u8) -> Result<Value> {
     fail(&["include: only Go templates define templates"])
 }
 
@@ -130,25 +107,23 @@ fn equal(a: &Value, b: &Value) -> Result<bool> {
     }
 }
 
-/// Whether the first argument equals any of the others.
-pub fn eq(_: &Context, args: &[Value]) -> Result<Value> {
+/// Whether the first argument equals any of the others, or (`ne`) the one other.
+pub fn equality(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     if args.len() < 2 {
         return fail(&["missing argument for comparison"]);
     }
+    let mut found = false;
     for other in args.iter().skip(1) {
-        if equal(arg(args, 0), other)? {
-            return Ok(Value::Bool(true));
+        found = equal(arg(args, 0), other)?;
+        if found {
+            break;
         }
     }
-    Ok(Value::Bool(false))
+    Ok(Value::Bool(found == (op == b'=')))
 }
 
-/// Whether two arguments differ.
-pub fn ne(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Bool(!equal(arg(args, 0), arg(args, 1))?))
-}
-
-fn ordered(args: &[Value]) -> Result<Option<Ordering>> {
+/// `a < b`, `a <= b`; `a > b` is not `a <= b`, as in Go (NaN is above everything), and `a >= b` is not `a < b`.
+pub fn compare(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let (a, b) = (arg(args, 0), arg(args, 1));
     let (ka, kb) = (basic(a), basic(b));
     if ka == Basic::Other || kb == Basic::Other || (ka == kb && ka == Basic::Bool) {
@@ -157,31 +132,15 @@ fn ordered(args: &[Value]) -> Result<Option<Ordering>> {
     if ka != kb {
         return fail(&["incompatible types for comparison"]);
     }
-    Ok(order(a, b))
-}
-
-/// `a < b`.
-pub fn lt(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Bool(ordered(args)? == Some(Ordering::Less)))
-}
-
-/// `a <= b`.
-pub fn le(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Bool(matches!(ordered(args)?, Some(Ordering::Less | Ordering::Equal))))
-}
-
-/// `a > b`: not `a <= b`, as in Go (NaN is above everything).
-pub fn gt(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Bool(!matches!(ordered(args)?, Some(Ordering::Less | Ordering::Equal))))
-}
-
-/// `a >= b`: not `a < b`.
-pub fn ge(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Bool(ordered(args)? != Some(Ordering::Less)))
+    Ok(Value::Bool(match (order(a, b), op) {
+        (Some(Ordering::Less), _) => matches!(op, b'<' | b'['),
+        (Some(Ordering::Equal), _) => matches!(op, b'[' | b']'),
+        _ => matches!(op, b'>' | b']'),
+    }))
 }
 
 /// How many elements, entries or bytes.
-pub fn len(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn len(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let v = arg(args, 0);
     let n = match v {
         Value::List(l) => l.items.len(),
@@ -206,7 +165,7 @@ fn position(v: &Value, len: usize) -> Result<usize> {
 }
 
 /// `index x 1 "a"` is `x[1]["a"]`.
-pub fn index(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn index(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut item = arg(args, 0).clone();
     if matches!(item, Value::Nil) {
         return fail(&["index of untyped nil"]);
@@ -237,7 +196,7 @@ pub fn index(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// `slice x 1 2` is `x[1:2]`.
-pub fn slice(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn slice(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let item = arg(args, 0);
     let len = match item {
         Value::List(l) => l.items.len(),

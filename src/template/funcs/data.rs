@@ -1,6 +1,6 @@
 //! The functions over lists, maps and JSON.
 
-use super::{MOST_ITEMS, check_bytes, check_items, fail, int_arg, sort, strings, text_arg};
+use super::{MOST_ITEMS, check_bytes, check_items, fail, int_arg, sort, text_arg};
 use crate::error::{Error, Result};
 use crate::formats::json;
 use crate::template::Context;
@@ -25,7 +25,7 @@ fn built(v: Value) -> Result<Value> {
 }
 
 /// A map from keys and values in turn.
-pub fn map(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn map(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     if !args.len().is_multiple_of(2) {
         return fail(&["invalid map call"]);
     }
@@ -40,7 +40,7 @@ pub fn map(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// The arguments as a list.
-pub fn list(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn list(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     built(Value::list(args.to_vec()))
 }
 
@@ -52,7 +52,7 @@ fn list_arg(args: &[Value]) -> Option<&Arc<List>> {
 }
 
 /// A list with one element more.
-pub fn append(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn append(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut items = list_arg(args).map_or_else(Vec::new, |l| l.items.clone());
     check_items(items.len() + 1)?;
     items.extend(args.get(1).cloned());
@@ -64,22 +64,22 @@ fn map_arg(args: &[Value]) -> Option<&BTreeMap<String, Value>> {
 }
 
 /// Whether a map has a key.
-pub fn has_key(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn has_key(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     Ok(Value::Bool(map_arg(args).is_some_and(|m| m.contains_key(text_arg(args, 1)))))
 }
 
-/// The keys of a map, sorted.
-pub fn keys(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(strings(map_arg(args).map_or_else(Vec::new, |m| m.keys().map(|k| Value::str(k)).collect())))
-}
-
-/// The values of a map, in the order of its keys.
-pub fn values(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::list(map_arg(args).map_or_else(Vec::new, |m| m.values().cloned().collect())))
+/// The keys of a map, sorted, or its values in the order of the keys.
+pub fn entries(_: &Context, args: &[Value], op: u8) -> Result<Value> {
+    let is_keys = op == b'k';
+    let mut items = Vec::new();
+    for (key, value) in map_arg(args).into_iter().flatten() {
+        items.push(if is_keys { Value::str(key) } else { value.clone() });
+    }
+    Ok(Value::typed_list(if is_keys { Elem::Str } else { Elem::Any }, items))
 }
 
 /// The integers from the first argument to the second, both included.
-pub fn seq(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn seq(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let (from, to) = (int_arg(args, 0), int_arg(args, 1));
     if from <= to {
         let count = to.abs_diff(from);
@@ -98,7 +98,7 @@ pub fn reversed(v: &Value) -> Value {
 
 /// confd's `reverse`: it turns lists of strings and of pairs round and gives anything else back as it is, also
 /// what comes straight from `gets` (whose Go type it does not know).
-pub fn reverse(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn reverse(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let v = args.first().unwrap_or(&Value::Nil);
     match v {
         Value::List(l) if matches!(l.elem, Elem::Str | Elem::Pair) => Ok(reversed(v)),
@@ -106,78 +106,45 @@ pub fn reverse(_: &Context, args: &[Value]) -> Result<Value> {
     }
 }
 
-/// Strings by their length in bytes.
-pub fn sort_by_length(_: &Context, args: &[Value]) -> Result<Value> {
+/// Strings by their length in bytes, or pairs by the length of their keys.
+pub fn sort_by_length(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let mut items = list_arg(args).map_or_else(Vec::new, |l| l.items.clone());
-    sort(&mut items, |a, b| a.as_bytes().map(<[u8]>::len).cmp(&b.as_bytes().map(<[u8]>::len)));
-    Ok(strings(items))
-}
-
-/// Pairs by the length of their keys.
-pub fn sort_pairs_by_length(_: &Context, args: &[Value]) -> Result<Value> {
-    let mut items = list_arg(args).map_or_else(Vec::new, |l| l.items.clone());
-    if !items.iter().all(|v| matches!(v, Value::Pair(_))) {
+    if op == b'L' && !items.iter().all(|v| matches!(v, Value::Pair(_))) {
         let got = args.first().map_or("", type_name);
         return fail(&["wrong type for value; expected []memkv.KVPair; got ", got]);
     }
-    fn key_len(v: &Value) -> usize {
-        if let Value::Pair(p) = v { p.key.len() } else { 0 }
+    fn length(v: &Value) -> usize {
+        match v {
+            Value::Pair(p) => p.key.len(),
+            _ => v.as_bytes().map_or(0, <[u8]>::len),
+        }
     }
-    sort(&mut items, |a, b| key_len(a).cmp(&key_len(b)));
-    Ok(Value::typed_list(Elem::Pair, items))
+    sort(&mut items, |a, b| length(a).cmp(&length(b)));
+    Ok(Value::typed_list(if op == b'L' { Elem::Pair } else { Elem::Str }, items))
 }
 
-fn parsed(args: &[Value]) -> Result<Value> {
-    json::parse(text_arg(args, 0)).map_err(Error::config)
-}
-
-/// Any JSON.
-pub fn from_json(_: &Context, args: &[Value]) -> Result<Value> {
-    parsed(args)
-}
-
-fn mismatch<T>(v: &Value, into: &str) -> Result<T> {
-    let what = match v {
-        Value::Map(_) => "object",
-        Value::List(_) => "array",
-        Value::Str(_) => "string",
-        Value::Float(_) => "number",
+/// Any JSON, or what must be an object or an array.
+pub fn from_json(_: &Context, args: &[Value], op: u8) -> Result<Value> {
+    let v = json::parse(text_arg(args, 0)).map_err(Error::config)?;
+    let what = match (op, &v) {
+        (b'a', _) | (b'M', Value::Map(_)) | (b'L', Value::List(_)) => return Ok(v),
+        (b'M', Value::Nil) => return Ok(Value::map(BTreeMap::new())),
+        (_, Value::Nil) => return Ok(Value::list(Vec::new())),
+        (_, Value::Map(_)) => "object",
+        (_, Value::List(_)) => "array",
+        (_, Value::Str(_)) => "string",
+        (_, Value::Float(_)) => "number",
         _ => "bool",
     };
+    let into = if op == b'M' { "map[string]interface {}" } else { "[]interface {}" };
     fail(&["json: cannot unmarshal ", what, " into Go value of type ", into])
 }
 
-/// A JSON object as a map.
-pub fn json_object(_: &Context, args: &[Value]) -> Result<Value> {
-    match parsed(args)? {
-        v @ Value::Map(_) => Ok(v),
-        Value::Nil => Ok(Value::map(BTreeMap::new())),
-        v => mismatch(&v, "map[string]interface {}"),
-    }
-}
-
-/// A JSON array as a list.
-pub fn json_array(_: &Context, args: &[Value]) -> Result<Value> {
-    match parsed(args)? {
-        v @ Value::List(_) => Ok(v),
-        Value::Nil => Ok(Value::list(Vec::new())),
-        v => mismatch(&v, "[]interface {}"),
-    }
-}
-
-fn written(args: &[Value], indent: Option<usize>) -> Result<Value> {
+/// JSON on one line, or with two spaces a level.
+pub fn to_json(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let mut out = Vec::new();
+    let indent = (op == b'n').then_some(0);
     json::write(&mut out, args.first().unwrap_or(&Value::Nil), indent).map_err(Error::config)?;
     check_bytes(out.len())?;
     Ok(Value::from_bytes(&Arc::from(""), &out))
-}
-
-/// JSON on one line.
-pub fn to_json(_: &Context, args: &[Value]) -> Result<Value> {
-    written(args, None)
-}
-
-/// JSON with two spaces a level.
-pub fn to_pretty_json(_: &Context, args: &[Value]) -> Result<Value> {
-    written(args, Some(0))
 }

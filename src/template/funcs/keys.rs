@@ -1,7 +1,7 @@
 //! The functions that look at the store. Each look is recorded exactly: a key as a key, a glob as the text before its
 //! first wildcard, a folder as its prefix.
 
-use super::{distinct, fail, sort, strings, text_arg};
+use super::{distinct, fail, sort, text_arg};
 use crate::error::{Error, Kind, Result};
 use crate::store::Entry;
 use crate::template::Context;
@@ -22,21 +22,15 @@ fn missing(key: &str) -> Error {
 }
 
 /// Whether the key exists.
-pub fn exists(ctx: &Context, args: &[Value]) -> Result<Value> {
+pub fn exists(ctx: &Context, args: &[Value], _: u8) -> Result<Value> {
     Ok(Value::Bool(ctx.store.get(text_arg(args, 0)).is_some()))
 }
 
-/// The key with its value.
-pub fn get(ctx: &Context, args: &[Value]) -> Result<Value> {
-    let key = text_arg(args, 0);
-    ctx.store.get(key).map(pair_of).ok_or_else(|| missing(key))
-}
-
-/// The value of a key, or the second argument when there is no such key.
-pub fn getv(ctx: &Context, args: &[Value]) -> Result<Value> {
+/// The key with its value (`get`), or the value alone; without such a key the second argument, if there is one.
+pub fn get(ctx: &Context, args: &[Value], op: u8) -> Result<Value> {
     let key = text_arg(args, 0);
     match (ctx.store.get(key), args.get(1)) {
-        (Some(entry), _) => Ok(value_of(entry)),
+        (Some(entry), _) => Ok(if op == b'p' { pair_of(entry) } else { value_of(entry) }),
         (None, Some(default)) => Ok(default.clone()),
         (None, None) => Err(missing(key)),
     }
@@ -54,17 +48,17 @@ fn matching<'a>(ctx: &'a Context, pattern: &str) -> Result<Vec<&'a Entry>> {
     })
 }
 
-/// The keys that match, with their values, by key.
-pub fn gets(ctx: &Context, args: &[Value]) -> Result<Value> {
-    let list = matching(ctx, text_arg(args, 0))?.into_iter().map(pair_of).collect();
-    Ok(Value::typed_list(Elem::Pairs, list))
-}
-
-/// The values of the keys that match, by value.
-pub fn getvs(ctx: &Context, args: &[Value]) -> Result<Value> {
-    let mut list: Vec<Value> = matching(ctx, text_arg(args, 0))?.into_iter().map(value_of).collect();
-    sort(&mut list, |a, b| a.as_bytes().cmp(&b.as_bytes()));
-    Ok(strings(list))
+/// The keys that match: with their values, by key (`gets`), or the values alone, by value.
+pub fn gets(ctx: &Context, args: &[Value], op: u8) -> Result<Value> {
+    let is_pairs = op == b'p';
+    let mut list = Vec::new();
+    for entry in matching(ctx, text_arg(args, 0))? {
+        list.push(if is_pairs { pair_of(entry) } else { value_of(entry) });
+    }
+    if !is_pairs {
+        sort(&mut list, |a, b| a.as_bytes().cmp(&b.as_bytes()));
+    }
+    Ok(Value::typed_list(if is_pairs { Elem::Pairs } else { Elem::Str }, list))
 }
 
 /// A folder as a prefix that ends in `/`; `None` when no key can be in it.
@@ -87,7 +81,7 @@ fn add(list: &mut Vec<Value>, name: &str) {
 }
 
 /// What is directly in a folder: its keys and folders. Of a key itself: its own last word.
-pub fn ls(ctx: &Context, args: &[Value]) -> Result<Value> {
+pub fn ls(ctx: &Context, args: &[Value], _: u8) -> Result<Value> {
     let name = text_arg(args, 0);
     let clean = path::clean(name);
     let mut found = Vec::new();
@@ -110,7 +104,7 @@ pub fn ls(ctx: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// The folders directly in a folder.
-pub fn lsdir(ctx: &Context, args: &[Value]) -> Result<Value> {
+pub fn lsdir(ctx: &Context, args: &[Value], _: u8) -> Result<Value> {
     let name = text_arg(args, 0);
     let clean = path::clean(name);
     let mut found = Vec::new();

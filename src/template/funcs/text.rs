@@ -6,7 +6,7 @@ use crate::case;
 use crate::error::Result;
 use crate::template::Context;
 use crate::template::go::fmt;
-use crate::text;
+use crate::text::{self, path};
 use crate::value::Value;
 use std::sync::Arc;
 
@@ -27,39 +27,42 @@ fn any_text(v: Option<&Value>) -> Result<&[u8]> {
     }
 }
 
-/// `a + b`, wrapping as Go's int does.
-pub fn add(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Int(int_arg(args, 0).wrapping_add(int_arg(args, 1))))
-}
-
-/// `a - b`.
-pub fn sub(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Int(int_arg(args, 0).wrapping_sub(int_arg(args, 1))))
-}
-
-/// `a * b`.
-pub fn mul(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::Int(int_arg(args, 0).wrapping_mul(int_arg(args, 1))))
-}
-
-/// `a / b`, towards zero.
-pub fn div(_: &Context, args: &[Value]) -> Result<Value> {
-    if int_arg(args, 1) == 0 {
+/// Of two integers: sum, difference, product, quotient (towards zero) or rest (with the sign of the first). They wrap
+/// as Go's int does.
+pub fn arithmetic(_: &Context, args: &[Value], op: u8) -> Result<Value> {
+    let (a, b) = (int_arg(args, 0), int_arg(args, 1));
+    if b == 0 && matches!(op, b'/' | b'%') {
         return fail(&["runtime error: integer divide by zero"]);
     }
-    Ok(Value::Int(int_arg(args, 0).wrapping_div(int_arg(args, 1))))
+    Ok(Value::Int(match op {
+        b'+' => a.wrapping_add(b),
+        b'-' => a.wrapping_sub(b),
+        b'*' => a.wrapping_mul(b),
+        b'/' => a.wrapping_div(b),
+        _ => a.wrapping_rem(b),
+    }))
 }
 
-/// The rest of `a / b`, with the sign of `a`.
-pub fn modulo(_: &Context, args: &[Value]) -> Result<Value> {
-    if int_arg(args, 1) == 0 {
-        return fail(&["runtime error: integer divide by zero"]);
-    }
-    Ok(Value::Int(int_arg(args, 0).wrapping_rem(int_arg(args, 1))))
+/// One text from one text: without the second argument at its end or start, the last word of a path, all but that, in
+/// Go's lower or upper case (character by character, so a letter without a single capital stays), in Go's double
+/// quotes, in single quotes.
+pub fn edit(_: &Context, args: &[Value], op: u8) -> Result<Value> {
+    let (s, part) = (text_arg(args, 0), text_arg(args, 1));
+    let made = match op {
+        b'$' => return Ok(Value::str(s.strip_suffix(part).unwrap_or(s))),
+        b'^' => return Ok(Value::str(s.strip_prefix(part).unwrap_or(s))),
+        b'/' => return Ok(Value::str(path::base(s))),
+        b'd' => path::dir(s),
+        b'l' => case::lower(s),
+        b'u' => case::upper(s),
+        b'"' => text::quoted(s),
+        _ => ["'", s, "'"].concat(),
+    };
+    Ok(Value::str(&made))
 }
 
 /// A decimal integer.
-pub fn atoi(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn atoi(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let s = text_arg(args, 0);
     if let Ok(n) = s.parse::<i64>() {
         return Ok(Value::Int(n));
@@ -71,7 +74,7 @@ pub fn atoi(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// One of Go's words for true and false.
-pub fn parse_bool(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn parse_bool(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     static WORDS: [&str; 12] = ["1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"];
     match WORDS.iter().position(|w| *w == text_arg(args, 0)) {
         Some(at) => Ok(Value::Bool(at < 6)),
@@ -80,12 +83,12 @@ pub fn parse_bool(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// Whether the second argument is in the first.
-pub fn contains(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn contains(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     Ok(Value::Bool(text_arg(args, 0).contains(text_arg(args, 1))))
 }
 
 /// The first argument cut at each of the second; at each character when that is empty.
-pub fn split(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn split(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let (s, by) = (text_arg(args, 0), text_arg(args, 1));
     let mut list = Vec::new();
     if by.is_empty() {
@@ -103,7 +106,7 @@ pub fn split(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// The strings of a list with the second argument between them.
-pub fn join(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn join(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut out = Vec::new();
     for (i, v) in args.first().and_then(Value::as_list).unwrap_or(&[]).iter().enumerate() {
         if i > 0 {
@@ -116,7 +119,7 @@ pub fn join(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// The first `n` of `old` replaced by `new`; all when `n` is negative.
-pub fn replace(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn replace(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let (s, old, new) = (text_arg(args, 0), text_arg(args, 1), text_arg(args, 2));
     let mut left = usize::try_from(int_arg(args, 3)).unwrap_or(usize::MAX);
     let mut out = String::new();
@@ -143,30 +146,8 @@ pub fn replace(_: &Context, args: &[Value]) -> Result<Value> {
     Ok(Value::str(&out))
 }
 
-/// The first argument without the second at its end.
-pub fn trim_suffix(_: &Context, args: &[Value]) -> Result<Value> {
-    let s = text_arg(args, 0);
-    Ok(Value::str(s.strip_suffix(text_arg(args, 1)).unwrap_or(s)))
-}
-
-/// The first argument without the second at its start.
-pub fn trim_prefix(_: &Context, args: &[Value]) -> Result<Value> {
-    let s = text_arg(args, 0);
-    Ok(Value::str(s.strip_prefix(text_arg(args, 1)).unwrap_or(s)))
-}
-
-/// Go's upper case: character by character, so a letter without a single capital stays.
-pub fn to_upper(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::str(&case::upper(text_arg(args, 0))))
-}
-
-/// Go's lower case.
-pub fn to_lower(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::str(&case::lower(text_arg(args, 0))))
-}
-
 /// The second argument as often as the first says.
-pub fn repeat(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn repeat(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let s = text_arg(args, 1);
     let Ok(n) = usize::try_from(int_arg(args, 0)) else {
         return fail(&["strings: negative Repeat count"]);
@@ -175,7 +156,8 @@ pub fn repeat(_: &Context, args: &[Value]) -> Result<Value> {
     Ok(Value::str(&if s.is_empty() { String::new() } else { s.repeat(n) }))
 }
 
-fn indented(args: &[Value], start: &str) -> Result<Value> {
+/// Spaces before each line; `nindent`: and a line end before all.
+pub fn indent(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let s = text_arg(args, 1);
     let Ok(n) = usize::try_from(int_arg(args, 0)) else {
         return fail(&["strings: negative Repeat count"]);
@@ -183,7 +165,7 @@ fn indented(args: &[Value], start: &str) -> Result<Value> {
     let lines = s.bytes().filter(|b| *b == b'\n').count() + 1;
     check_bytes(n.saturating_mul(lines).saturating_add(s.len()))?;
     let pad = " ".repeat(n);
-    let mut out = String::from(start);
+    let mut out = String::from(if op == b'n' { "\n" } else { "" });
     for (i, line) in s.split('\n').enumerate() {
         if i > 0 {
             out.push('\n');
@@ -196,42 +178,15 @@ fn indented(args: &[Value], start: &str) -> Result<Value> {
     Ok(Value::str(&out))
 }
 
-/// Spaces before each line.
-pub fn indent(_: &Context, args: &[Value]) -> Result<Value> {
-    indented(args, "")
-}
-
-/// A line end, then spaces before each line.
-pub fn nindent(_: &Context, args: &[Value]) -> Result<Value> {
-    indented(args, "\n")
-}
-
-/// In double quotes, as Go quotes.
-pub fn quote(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::str(&text::quoted(text_arg(args, 0))))
-}
-
-/// In single quotes.
-pub fn squote(_: &Context, args: &[Value]) -> Result<Value> {
-    Ok(Value::str(&["'", text_arg(args, 0), "'"].concat()))
-}
-
-/// Go's Sprint.
-pub fn print(_: &Context, args: &[Value]) -> Result<Value> {
+/// Go's Sprint or Sprintln.
+pub fn print(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let mut out = Vec::new();
-    fmt::print(&mut out, args, false);
-    made(&out)
-}
-
-/// Go's Sprintln.
-pub fn println(_: &Context, args: &[Value]) -> Result<Value> {
-    let mut out = Vec::new();
-    fmt::print(&mut out, args, true);
+    fmt::print(&mut out, args, op == b'n');
     made(&out)
 }
 
 /// Go's Sprintf.
-pub fn printf(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn printf(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut out = Vec::new();
     let whole = fmt::printf(&mut out, text_arg(args, 0).as_bytes(), args.get(1..).unwrap_or(&[]));
     check_bytes(if whole { out.len() } else { usize::MAX })?;
@@ -247,18 +202,24 @@ fn printed(args: &[Value]) -> Vec<u8> {
     out
 }
 
-/// For HTML text and attributes.
-pub fn html(_: &Context, args: &[Value]) -> Result<Value> {
+/// For HTML text and attributes, or for the query of a URL.
+pub fn escape(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let mut out = Vec::new();
     for b in printed(args) {
-        let s: &[u8] = match b {
-            0 => "\u{fffd}".as_bytes(),
-            b'"' => b"&#34;",
-            b'\'' => b"&#39;",
-            b'&' => b"&amp;",
-            b'<' => b"&lt;",
-            b'>' => b"&gt;",
-            _ => &[b],
+        let s: &[u8] = match (op, b) {
+            (b'h', 0) => "\u{fffd}".as_bytes(),
+            (b'h', b'"') => b"&#34;",
+            (b'h', b'\'') => b"&#39;",
+            (b'h', b'&') => b"&amp;",
+            (b'h', b'<') => b"&lt;",
+            (b'h', b'>') => b"&gt;",
+            (b'u', b' ') => b"+",
+            (b'h', _) | (_, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~') => &[b],
+            _ => {
+                out.push(b'%');
+                text::hex(&mut out, u32::from(b), 2, true);
+                &[]
+            }
         };
         text::put(&mut out, s);
     }
@@ -266,7 +227,7 @@ pub fn html(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// For a string of JavaScript.
-pub fn js(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn js(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut out = Vec::new();
     let text = printed(args);
     let mut at = 0;
@@ -292,26 +253,10 @@ pub fn js(_: &Context, args: &[Value]) -> Result<Value> {
     made(&out)
 }
 
-/// For the query of a URL.
-pub fn urlquery(_: &Context, args: &[Value]) -> Result<Value> {
-    let mut out = Vec::new();
-    for b in printed(args) {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(b),
-            b' ' => out.push(b'+'),
-            _ => {
-                out.push(b'%');
-                text::hex(&mut out, u32::from(b), 2, true);
-            }
-        }
-    }
-    made(&out)
-}
-
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Standard base64, padded; takes bytes that are no text.
-pub fn base64_encode(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn base64_encode(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let data = any_text(args.first())?;
     let mut out = Vec::with_capacity(data.len() / 3 * 4 + 4);
     for chunk in data.chunks(3) {
@@ -327,7 +272,7 @@ pub fn base64_encode(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// Standard base64, padded; line ends are passed over.
-pub fn base64_decode(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn base64_decode(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let s = text_arg(args, 0).as_bytes();
     let mut out = Vec::new();
     let (mut bits, mut count, mut pads) = (0_u32, 0, 0);
@@ -357,7 +302,7 @@ pub fn base64_decode(_: &Context, args: &[Value]) -> Result<Value> {
 }
 
 /// The SHA-256 of a text, in hexadecimal.
-pub fn sha256sum(_: &Context, args: &[Value]) -> Result<Value> {
+pub fn sha256sum(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut out = Vec::new();
     for word in digest(any_text(args.first())?) {
         text::hex(&mut out, word, 8, false);

@@ -508,7 +508,7 @@ impl<'p> State<'p, '_> {
             let name = values.first().and_then(Value::as_str).unwrap_or("").to_string();
             return self.include(&name, values.get(1).cloned().unwrap_or(Value::Nil));
         }
-        match (f.call)(self.ctx, &values) {
+        match (f.call)(self.ctx, &values, f.op) {
             Ok(value) => {
                 // What a function makes counts as work, so that a loop of them is bounded in time and memory.
                 let size = match &value {

@@ -79,7 +79,7 @@ pub fn into_upon(value: &Value, closed: &Closed, depth: usize) -> Option<Theirs>
         Value::Str(s) => Theirs::String(s.to_string()),
         Value::Bytes(b) => closed.close(value, KEY, &b.key),
         Value::Time(_) | Value::Named(..) => {
-            let text = funcs::find("print").and_then(|f| (f.call)(closed.ctx, std::slice::from_ref(value)).ok());
+            let text = funcs::find("print").and_then(|f| (f.call)(closed.ctx, std::slice::from_ref(value), f.op).ok());
             closed.close(value, SHOWN, text.as_ref().and_then(Value::as_str).unwrap_or(""))
         }
         Value::List(l) => {
@@ -177,7 +177,7 @@ pub fn fit(callee: &Callee, args: &mut [Value]) -> Result<(), String> {
             }
         }
     }
-    let own = if callee.call.is_none() { "t" } else { "" };
+    let own = if callee.func.is_none() { "t" } else { "" };
     let mut params = own.bytes().chain(callee.sig.bytes()).filter(|c| !matches!(c, b'?' | b'*'));
     let mut last = b'a';
     for (i, arg) in args.iter_mut().enumerate() {

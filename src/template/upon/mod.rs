@@ -127,8 +127,8 @@ impl Program {
             args.rotate_left(1);
         }
         convert::fit(callee, &mut args).map_err(Error::config)?;
-        let result = match (callee.call, args.split_first()) {
-            (Some(call), _) => call(ctx, &args)?,
+        let result = match (callee.func, args.split_first()) {
+            (Some(f), _) => (f.call)(ctx, &args, f.op)?,
             (None, Some((Value::Time(t), rest))) => time::call(*t, callee.name, rest)?,
             (None, _) => Value::Nil,
         };

@@ -8,10 +8,8 @@
 
 use crate::error::{Error, Result};
 use crate::formats::error_at;
-use crate::template::Context;
-use crate::template::funcs;
+use crate::template::funcs::{self, Func};
 use crate::template::go::time::METHODS;
-use crate::value::Value;
 
 /// Puts arguments aside.
 pub const ASIDE: &str = "__a";
@@ -23,9 +21,6 @@ pub const CALLS: &str = "__c";
 /// Most levels of brackets, of filters in one tag, and of blocks: upon's compiler recurses over them.
 const DEPTH: usize = 100;
 
-/// What a function does, as in the table.
-pub type Call = fn(&Context, &[Value]) -> Result<Value>;
-
 /// A function, or a method of times: Go's `t.Format "2006"` is `Format(t, "2006")` here.
 #[derive(Clone, Copy)]
 pub struct Callee {
@@ -34,21 +29,21 @@ pub struct Callee {
     /// Its parameters, as in the table of functions; a method's time comes before them.
     pub sig: &'static str,
     /// The function; `None`: a method.
-    pub call: Option<Call>,
+    pub func: Option<&'static Func>,
 }
 
 /// The function or method of this name.
 pub fn find(name: &str) -> Option<Callee> {
     if let Some(func) = funcs::find(name) {
-        return Some(Callee { name: func.name, sig: func.sig, call: Some(func.call) });
+        return Some(Callee { name: func.name, sig: func.sig, func: Some(func) });
     }
-    METHODS.iter().find(|m| m.0 == name).map(|(name, sig)| Callee { name, sig, call: None })
+    METHODS.iter().find(|m| m.0 == name).map(|(name, sig)| Callee { name, sig, func: None })
 }
 
 impl Callee {
     /// How many arguments it takes: least, and most (`None`: any number).
     fn arity(&self) -> (usize, Option<usize>) {
-        match funcs::find(self.name) {
+        match self.func {
             Some(func) => funcs::arity(func),
             None => (self.sig.len().saturating_add(1), Some(self.sig.len().saturating_add(1))),
         }
