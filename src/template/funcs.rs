@@ -22,7 +22,8 @@ pub struct Func {
     pub name: &'static str,
     /// One character per parameter: `s` string, `i` int, `f` float, `b` bool, `S` list of strings, `L` any list,
     /// `M` map, `a` anything; `?` after an optional one, `*` after a last one that comes any number of times.
-    pub sig: &'static str,
+    /// A method's first one is its receiver. Bytes that are not used are 0.
+    pub sig: [u8; 4],
     /// What it does. The arguments fit `sig`; the last one is `op`.
     pub call: Call,
     /// Which of the functions that share a body this is: small functions cost most by their beginnings and ends.
@@ -32,92 +33,95 @@ pub struct Func {
 /// What a function does with its arguments.
 pub type Call = fn(&Context, &[Value], u8) -> Result<Value>;
 
-const fn f(name: &'static str, sig: &'static str, call: Call, op: u8) -> Func {
-    Func { name, sig, call, op }
+/// A row of a table.
+pub const fn f<const N: usize>(name: &'static str, sig: &[u8; N], call: Call, op: u8) -> Func {
+    let mut padded = [0; 4];
+    padded.split_at_mut(N).0.copy_from_slice(sig);
+    Func { name, sig: padded, call, op }
 }
 
 /// Sorted by name (bytes), for the binary search.
 static TABLE: &[Func] = &[
-    f("add", "ii", text::arithmetic, b'+'),
-    f("and", "aa*", builtin::choose, b'&'),
-    f("append", "La", data::append, 0),
-    f("atoi", "s", text::atoi, 0),
-    f("base", "s", text::edit, b'/'),
-    f("base64Decode", "s", text::base64_decode, 0),
-    f("base64Encode", "a", text::base64_encode, 0),
-    f("call", "aa*", builtin::call, 0),
-    f("coalesce", "a*", builtin::choose, b'c'),
-    f("contains", "ss", text::contains, 0),
-    f("datetime", "", system::datetime, 0),
-    f("default", "aa", builtin::choose, b'd'),
-    f("dict", "a*", data::map, 0),
-    f("dir", "s", text::edit, b'd'),
-    f("div", "ii", text::arithmetic, b'/'),
-    f("empty", "a", builtin::not, 0),
-    f("eq", "aa*", builtin::equality, b'='),
-    f("exists", "s", keys::exists, 0),
-    f("fileExists", "s", system::file_exists, 0),
-    f("fromJson", "s", data::from_json, b'a'),
-    f("ge", "aa", builtin::compare, b']'),
-    f("get", "s", keys::get, b'p'),
-    f("getenv", "ss*", system::getenv, 0),
-    f("gets", "s", keys::gets, b'p'),
-    f("getv", "ss*", keys::get, b'v'),
-    f("getvs", "s", keys::gets, b'v'),
-    f("gt", "aa", builtin::compare, b'>'),
-    f("hasKey", "Ms", data::has_key, 0),
-    f("hostname", "", system::hostname, 0),
-    f("html", "a*", text::escape, b'h'),
-    f("include", "sa?", builtin::include, 0),
-    f("indent", "is", text::indent, b' '),
-    f("index", "aa*", builtin::index, 0),
-    f("join", "Ss", text::join, 0),
-    f("js", "a*", text::js, 0),
-    f("json", "s", data::from_json, b'M'),
-    f("jsonArray", "s", data::from_json, b'L'),
-    f("keys", "M", data::entries, b'k'),
-    f("le", "aa", builtin::compare, b'['),
-    f("len", "a", builtin::len, 0),
-    f("list", "a*", data::list, 0),
-    f("lookupIP", "s", system::lookup, b'0'),
-    f("lookupIPV4", "s", system::lookup, b'4'),
-    f("lookupIPV6", "s", system::lookup, b'6'),
-    f("lookupSRV", "sss", system::lookup_srv, 0),
-    f("ls", "s", keys::ls, 0),
-    f("lsdir", "s", keys::lsdir, 0),
-    f("lt", "aa", builtin::compare, b'<'),
-    f("map", "a*", data::map, 0),
-    f("mod", "ii", text::arithmetic, b'%'),
-    f("mul", "ii", text::arithmetic, b'*'),
-    f("ne", "aa", builtin::equality, b'!'),
-    f("nindent", "is", text::indent, b'n'),
-    f("not", "a", builtin::not, 0),
-    f("or", "aa*", builtin::choose, b'|'),
-    f("parseBool", "s", text::parse_bool, 0),
-    f("print", "a*", text::print, b' '),
-    f("printf", "sa*", text::printf, 0),
-    f("println", "a*", text::print, b'n'),
-    f("quote", "s", text::edit, b'"'),
-    f("repeat", "is", text::repeat, 0),
-    f("replace", "sssi", text::replace, 0),
-    f("reverse", "a", data::reverse, 0),
-    f("seq", "ii", data::seq, 0),
-    f("sha256sum", "a", text::sha256sum, 0),
-    f("slice", "aa*", builtin::slice, 0),
-    f("sortByLength", "S", data::sort_by_length, b'S'),
-    f("sortKVByLength", "L", data::sort_by_length, b'L'),
-    f("split", "ss", text::split, 0),
-    f("squote", "s", text::edit, b'\''),
-    f("sub", "ii", text::arithmetic, b'-'),
-    f("ternary", "aab", builtin::choose, b't'),
-    f("toJson", "a", data::to_json, b' '),
-    f("toLower", "s", text::edit, b'l'),
-    f("toPrettyJson", "a", data::to_json, b'n'),
-    f("toUpper", "s", text::edit, b'u'),
-    f("trimPrefix", "ss", text::edit, b'^'),
-    f("trimSuffix", "ss", text::edit, b'$'),
-    f("urlquery", "a*", text::escape, b'u'),
-    f("values", "M", data::entries, b'v'),
+    f("add", b"ii", text::arithmetic, b'+'),
+    f("and", b"aa*", builtin::choose, b'&'),
+    f("append", b"La", data::append, 0),
+    f("atoi", b"s", text::atoi, 0),
+    f("base", b"s", text::edit, b'/'),
+    f("base64Decode", b"s", text::base64_decode, 0),
+    f("base64Encode", b"a", text::base64_encode, 0),
+    f("call", b"aa*", builtin::call, 0),
+    f("coalesce", b"a*", builtin::choose, b'c'),
+    f("contains", b"ss", text::contains, 0),
+    f("datetime", b"", system::datetime, 0),
+    f("default", b"aa", builtin::choose, b'd'),
+    f("dict", b"a*", data::map, 0),
+    f("dir", b"s", text::edit, b'd'),
+    f("div", b"ii", text::arithmetic, b'/'),
+    f("empty", b"a", builtin::not, 0),
+    f("eq", b"aa*", builtin::equality, b'='),
+    f("exists", b"s", keys::exists, 0),
+    f("fileExists", b"s", system::file_exists, 0),
+    f("fromJson", b"s", data::from_json, b'a'),
+    f("ge", b"aa", builtin::compare, b']'),
+    f("get", b"s", keys::get, b'p'),
+    f("getenv", b"ss*", system::getenv, 0),
+    f("gets", b"s", keys::gets, b'p'),
+    f("getv", b"ss*", keys::get, b'v'),
+    f("getvs", b"s", keys::gets, b'v'),
+    f("gt", b"aa", builtin::compare, b'>'),
+    f("hasKey", b"Ms", data::has_key, 0),
+    f("hostname", b"", system::hostname, 0),
+    f("html", b"a*", text::escape, b'h'),
+    f("include", b"sa?", builtin::include, 0),
+    f("indent", b"is", text::indent, b' '),
+    f("index", b"aa*", builtin::index, 0),
+    f("join", b"Ss", text::join, 0),
+    f("js", b"a*", text::js, 0),
+    f("json", b"s", data::from_json, b'M'),
+    f("jsonArray", b"s", data::from_json, b'L'),
+    f("keys", b"M", data::entries, b'k'),
+    f("le", b"aa", builtin::compare, b'['),
+    f("len", b"a", builtin::len, 0),
+    f("list", b"a*", data::list, 0),
+    f("lookupIP", b"s", system::lookup, b'0'),
+    f("lookupIPV4", b"s", system::lookup, b'4'),
+    f("lookupIPV6", b"s", system::lookup, b'6'),
+    f("lookupSRV", b"sss", system::lookup_srv, 0),
+    f("ls", b"s", keys::ls, 0),
+    f("lsdir", b"s", keys::lsdir, 0),
+    f("lt", b"aa", builtin::compare, b'<'),
+    f("map", b"a*", data::map, 0),
+    f("mod", b"ii", text::arithmetic, b'%'),
+    f("mul", b"ii", text::arithmetic, b'*'),
+    f("ne", b"aa", builtin::equality, b'!'),
+    f("nindent", b"is", text::indent, b'n'),
+    f("not", b"a", builtin::not, 0),
+    f("or", b"aa*", builtin::choose, b'|'),
+    f("parseBool", b"s", text::parse_bool, 0),
+    f("print", b"a*", text::print, b' '),
+    f("printf", b"sa*", text::printf, 0),
+    f("println", b"a*", text::print, b'n'),
+    f("quote", b"s", text::edit, b'"'),
+    f("repeat", b"is", text::repeat, 0),
+    f("replace", b"sssi", text::replace, 0),
+    f("reverse", b"a", data::reverse, 0),
+    f("seq", b"ii", data::seq, 0),
+    f("sha256sum", b"a", text::sha256sum, 0),
+    f("slice", b"aa*", builtin::slice, 0),
+    f("sortByLength", b"S", data::sort_by_length, b'S'),
+    f("sortKVByLength", b"L", data::sort_by_length, b'L'),
+    f("split", b"ss", text::split, 0),
+    f("squote", b"s", text::edit, b'\''),
+    f("sub", b"ii", text::arithmetic, b'-'),
+    f("ternary", b"aab", builtin::choose, b't'),
+    f("toJson", b"a", data::to_json, b' '),
+    f("toLower", b"s", text::edit, b'l'),
+    f("toPrettyJson", b"a", data::to_json, b'n'),
+    f("toUpper", b"s", text::edit, b'u'),
+    f("trimPrefix", b"ss", text::edit, b'^'),
+    f("trimSuffix", b"ss", text::edit, b'$'),
+    f("urlquery", b"a*", text::escape, b'u'),
+    f("values", b"M", data::entries, b'v'),
 ];
 
 /// The function of this name.
@@ -129,8 +133,9 @@ pub fn find(name: &str) -> Option<&'static Func> {
 /// How many arguments it takes: least, and most (`None`: any number).
 pub fn arity(f: &Func) -> (usize, Option<usize>) {
     let (mut least, mut most, mut many) = (0, 0, false);
-    for c in f.sig.bytes() {
+    for c in f.sig {
         match c {
+            0 => break,
             b'?' => least -= 1,
             b'*' => {
                 least -= 1;
@@ -145,6 +150,13 @@ pub fn arity(f: &Func) -> (usize, Option<usize>) {
     (least, if many { None } else { Some(most) })
 }
 
+/// The parameter that an argument is for: a last one that repeats stands for all further ones.
+#[inline(never)]
+pub fn param(f: &Func, at: usize) -> u8 {
+    let params = f.sig.iter().filter(|c| c.is_ascii_alphabetic());
+    params.clone().nth(at).or(params.last()).copied().unwrap_or(b'a')
+}
+
 /// All functions, in the order of their names.
 pub fn all() -> &'static [Func] {
     TABLE
@@ -157,13 +169,13 @@ pub const MOST_BYTES: usize = 64 << 20;
 
 /// The text of an argument that `sig` calls a string.
 #[inline(never)]
-fn text_arg(args: &[Value], at: usize) -> &str {
+pub fn text_arg(args: &[Value], at: usize) -> &str {
     args.get(at).and_then(Value::as_str).unwrap_or("")
 }
 
 /// The integer of an argument that `sig` calls an int.
 #[inline(never)]
-fn int_arg(args: &[Value], at: usize) -> i64 {
+pub fn int_arg(args: &[Value], at: usize) -> i64 {
     match args.get(at) {
         Some(Value::Int(n)) => *n,
         _ => 0,
@@ -221,7 +233,7 @@ mod tests {
             }
         }
         for f in TABLE {
-            assert!(f.sig.chars().all(|c| "sifbSLMa?*".contains(c)), "{}", f.name);
+            assert!(f.sig.iter().all(|c| b"sifbSLMa?*\0".contains(c)), "{}", f.name);
             assert!(find(f.name).is_some(), "{}", f.name);
         }
         let of = |name| find(name).map(arity);

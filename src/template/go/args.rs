@@ -5,20 +5,12 @@ use super::exec::State;
 use super::node::{Is, Node};
 use super::{fmt, time};
 use crate::error::{Error, Result};
-use crate::text::time as calendar;
+use crate::template::funcs::{Func, arity, param};
 use crate::value::{Elem, Value};
 
-/// A method about to be called.
-pub struct Method<'a> {
-    /// The receiver.
-    pub on: &'a Value,
-    /// Its name and its parameters.
-    pub is: &'static (&'static str, &'static str),
-}
-
 /// A value's method of this name, if it has one.
-pub fn method_of(value: &Value, name: &str) -> Option<&'static (&'static str, &'static str)> {
-    let method = time::METHODS.iter().find(|m| m.0 == name)?;
+pub fn method_of(value: &Value, name: &str) -> Option<&'static Func> {
+    let method = time::METHODS.iter().find(|m| m.name == name)?;
     match value {
         Value::Time(_) => Some(method),
         Value::Named(..) if name == "String" => Some(method),
@@ -49,75 +41,38 @@ pub fn not_text(key: &str) -> Error {
     Error::config(s)
 }
 
-/// The parameters of a signature, in order, and whether the last repeats.
-fn params(sig: &str) -> (Vec<u8>, usize, bool) {
-    let (mut list, mut optional, mut many) = (Vec::new(), 0, false);
-    for c in sig.bytes() {
-        match c {
-            b'?' => optional += 1,
-            b'*' => many = true,
-            _ => list.push(c),
-        }
-    }
-    (list, optional, many)
-}
-
 impl<'p> State<'p, '_> {
-    /// Evaluates the arguments of `name` for `sig`; `last` comes from the pipeline.
+    /// Evaluates the arguments of `f`; `on` is a method's receiver, `last` comes from the pipeline.
     pub fn arguments(
         &mut self,
         dot: &Value,
-        name: &str,
-        sig: &str,
+        f: &Func,
+        on: Option<&Value>,
         args: &'p [Node],
         last: &mut Option<Value>,
     ) -> Result<Vec<Value>> {
-        let (list, optional, many) = params(sig);
-        let count = args.len() + usize::from(last.is_some());
-        let fixed = list.len() - usize::from(many);
-        if many && count < fixed {
-            let (want, got) = (fixed.to_string(), args.len().to_string());
-            return self.fail(&["wrong number of args for ", name, ": want at least ", &want, " got ", &got]);
+        let mut values: Vec<Value> = on.into_iter().cloned().collect();
+        let own = values.len();
+        let count = own + args.len() + usize::from(last.is_some());
+        let (least, most) = arity(f);
+        if count < least || most.is_some_and(|most| count > most) {
+            // Of those that may come any number of times, Go does not count the one from the pipeline.
+            let (at_least, want, got) = match most {
+                None => ("at least ", least, args.len()),
+                Some(most) => ("", most - own, count - own),
+            };
+            let (want, got) = (want.to_string(), got.to_string());
+            return self.fail(&["wrong number of args for ", f.name, ": want ", at_least, &want, " got ", &got]);
         }
-        if !many && (count > list.len() || count < list.len() - optional) {
-            let (want, got) = (list.len().to_string(), count.to_string());
-            return self.fail(&["wrong number of args for ", name, ": want ", &want, " got ", &got]);
-        }
-        let param = |i: usize| list.get(i).or(list.last()).copied().unwrap_or(b'a');
-        let mut values = Vec::with_capacity(count);
-        for (i, arg) in args.iter().enumerate() {
-            let value = self.argument(dot, param(i), arg)?;
+        for arg in args {
+            let value = self.argument(dot, param(f, values.len()), arg)?;
             values.push(value);
         }
         if let Some(value) = last.take() {
-            let value = self.fit(value, param(args.len()))?;
+            let value = self.fit(value, param(f, values.len()))?;
             values.push(value);
         }
         Ok(values)
-    }
-
-    /// Calls a method.
-    pub fn method(
-        &mut self,
-        dot: &Value,
-        method: &Method,
-        node: &'p Node,
-        args: &'p [Node],
-        last: &mut Option<Value>,
-    ) -> Result<Value> {
-        let values = self.arguments(dot, method.is.0, method.is.1, args, last)?;
-        let result = match method.on {
-            Value::Time(t) => time::call(*t, method.is.0, &values),
-            Value::Named(of, n) => Ok(Value::str(&calendar::name(*of, *n))),
-            _ => Ok(Value::Nil),
-        };
-        match result {
-            Ok(value) => Ok(value),
-            Err(e) => {
-                self.at(node);
-                Err(self.error(e.kind, &["error calling ", method.is.0, ": ", &e.text].concat()))
-            }
-        }
     }
 
     /// One argument for a parameter.

@@ -1,7 +1,7 @@
 //! Walks a template's tree and writes its output, by Go's rules of truth, scope and fields. It decides what runs in
 //! which order and what an error says; values and functions come from elsewhere.
 
-use super::args::{Method, method_of};
+use super::args::method_of;
 use super::node::{self, Arm, Is, Node, Pipe};
 use super::{Program, fmt};
 use crate::error::{Error, Kind, Result};
@@ -477,8 +477,11 @@ impl<'p> State<'p, '_> {
                 other => match method_of(other, name) {
                     Some(is) => {
                         in_map = false;
-                        let method = Method { on: other, is };
-                        self.method(dot, &method, node, args, last)?
+                        let values = self.arguments(dot, is, Some(other), args, last)?;
+                        match (is.call)(self.ctx, &values, is.op) {
+                            Ok(value) => value,
+                            Err(e) => return Err(self.called(is, node, &e)),
+                        }
                     }
                     None => {
                         let of = if in_map { "interface {}" } else { fmt::type_name(other) };
@@ -502,7 +505,7 @@ impl<'p> State<'p, '_> {
         if matches!(f.name, "and" | "or") {
             return self.and_or(dot, f, args, last);
         }
-        let values = self.arguments(dot, f.name, f.sig, args, last)?;
+        let values = self.arguments(dot, f, None, args, last)?;
         if f.name == "include" {
             self.at(whole);
             let name = values.first().and_then(Value::as_str).unwrap_or("").to_string();
@@ -519,11 +522,15 @@ impl<'p> State<'p, '_> {
                 self.steps = self.steps.saturating_add(size as u64);
                 Ok(value)
             }
-            Err(e) => {
-                self.at(whole);
-                Err(self.error(e.kind, &["error calling ", f.name, ": ", &e.text].concat()))
-            }
+            Err(e) => Err(self.called(f, whole, &e)),
         }
+    }
+
+    /// The error of a function or method.
+    #[inline(never)]
+    fn called(&mut self, f: &Func, node: &'p Node, e: &Error) -> Error {
+        self.at(node);
+        self.error(e.kind, &["error calling ", f.name, ": ", &e.text].concat())
     }
 
     /// `and`, `or`: the first argument that decides it; those behind it are not looked at.

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use ::upon::Value as Theirs;
 
 use crate::template::Context;
-use crate::template::funcs;
-use crate::template::upon::scan::Callee;
+use crate::template::funcs::{self, Func};
 use crate::value::{Elem, Pair, Value};
 
 /// Deepest value that goes through.
@@ -167,7 +166,7 @@ fn elements(items: &[Value]) -> Elem {
 ///
 /// # Errors
 /// The sentence to show.
-pub fn fit(callee: &Callee, args: &mut [Value]) -> Result<(), String> {
+pub fn fit(callee: &Func, args: &mut [Value]) -> Result<(), String> {
     // A number out of a JSON text is a float, one in a template mostly is not: they compare as floats.
     let is_comparison = matches!(callee.name, "eq" | "ne" | "lt" | "le" | "gt" | "ge");
     if is_comparison && args.iter().any(|v| matches!(v, Value::Float(_))) {
@@ -177,12 +176,9 @@ pub fn fit(callee: &Callee, args: &mut [Value]) -> Result<(), String> {
             }
         }
     }
-    let own = if callee.func.is_none() { "t" } else { "" };
-    let mut params = own.bytes().chain(callee.sig.bytes()).filter(|c| !matches!(c, b'?' | b'*'));
-    let mut last = b'a';
     for (i, arg) in args.iter_mut().enumerate() {
-        last = params.next().unwrap_or(last); // the last one may come any number of times
-        let parts = match (last, &*arg) {
+        let param = funcs::param(callee, i);
+        let parts = match (param, &*arg) {
             (b's', arg) => std::slice::from_ref(arg),
             (b'S', Value::List(l)) => &l.items,
             _ => &[],
@@ -195,7 +191,7 @@ pub fn fit(callee: &Callee, args: &mut [Value]) -> Result<(), String> {
                 return Err(text);
             }
         }
-        let want = match (last, &*arg) {
+        let want = match (param, &*arg) {
             (b's', Value::Str(_))
             | (b'i', Value::Int(_))
             | (b'f', Value::Float(_))

@@ -18,9 +18,7 @@ use ::upon::{Engine, Value as Theirs, ValueAccess, ValueAccessOp, ValueMember};
 use crate::error::{Error, Result};
 use crate::formats::error_at;
 use crate::template::Context;
-use crate::template::go::time;
 use crate::text::float;
-use crate::value::Value;
 use convert::Closed;
 use scan::{Scan, What};
 
@@ -127,11 +125,7 @@ impl Program {
             args.rotate_left(1);
         }
         convert::fit(callee, &mut args).map_err(Error::config)?;
-        let result = match (callee.func, args.split_first()) {
-            (Some(f), _) => (f.call)(ctx, &args, f.op)?,
-            (None, Some((Value::Time(t), rest))) => time::call(*t, callee.name, rest)?,
-            (None, _) => Value::Nil,
-        };
+        let result = (callee.call)(ctx, &args, callee.op)?;
         convert::into_upon(&result, closed, 0).ok_or_else(|| deep(callee.name))
     }
 }

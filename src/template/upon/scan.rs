@@ -21,41 +21,17 @@ pub const CALLS: &str = "__c";
 /// Most levels of brackets, of filters in one tag, and of blocks: upon's compiler recurses over them.
 const DEPTH: usize = 100;
 
-/// A function, or a method of times: Go's `t.Format "2006"` is `Format(t, "2006")` here.
-#[derive(Clone, Copy)]
-pub struct Callee {
-    /// Its name.
-    pub name: &'static str,
-    /// Its parameters, as in the table of functions; a method's time comes before them.
-    pub sig: &'static str,
-    /// The function; `None`: a method.
-    pub func: Option<&'static Func>,
-}
-
-/// The function or method of this name.
-pub fn find(name: &str) -> Option<Callee> {
-    if let Some(func) = funcs::find(name) {
-        return Some(Callee { name: func.name, sig: func.sig, func: Some(func) });
-    }
-    METHODS.iter().find(|m| m.0 == name).map(|(name, sig)| Callee { name, sig, func: None })
-}
-
-impl Callee {
-    /// How many arguments it takes: least, and most (`None`: any number).
-    fn arity(&self) -> (usize, Option<usize>) {
-        match self.func {
-            Some(func) => funcs::arity(func),
-            None => (self.sig.len().saturating_add(1), Some(self.sig.len().saturating_add(1))),
-        }
-    }
+/// The function of this name, or the method of times: Go's `t.Format "2006"` is `Format(t, "2006")` here.
+pub fn find(name: &str) -> Option<&'static Func> {
+    funcs::find(name).or_else(|| METHODS.iter().find(|m| m.name == name))
 }
 
 /// What a member of `CALLS` stands for.
 pub enum What {
     /// `f(x)`
-    Call(Callee),
+    Call(&'static Func),
     /// `x | f`
-    Filter(Callee),
+    Filter(&'static Func),
     /// A text upon's lexer cannot read.
     Text(String),
 }
@@ -543,7 +519,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn function(&self, at: usize, word: &str) -> Result<Callee> {
+    fn function(&self, at: usize, word: &str) -> Result<&'static Func> {
         if let Some(callee) = find(word) {
             return Ok(callee);
         }
@@ -565,7 +541,7 @@ impl Scanner<'_> {
         let Some(Site { at, what: What::Call(callee) | What::Filter(callee) }) = self.scan.sites.get(site) else {
             return Ok(());
         };
-        let (least, most) = callee.arity();
+        let (least, most) = funcs::arity(callee);
         if given >= least && most.is_none_or(|most| given <= most) {
             return Ok(());
         }
