@@ -2,7 +2,7 @@
 //! assignment. It calls methods of times; functions are called by `exec`.
 
 use super::exec::State;
-use super::node::{Is, Node};
+use super::node::{Is, Node, Tree};
 use super::{fmt, time};
 use crate::error::{Error, Result};
 use crate::template::funcs::{Func, arity, param};
@@ -48,7 +48,7 @@ impl<'p> State<'p, '_> {
         dot: &Value,
         f: &Func,
         on: Option<&Value>,
-        args: &'p [Node],
+        args: &'p [Tree],
         last: &mut Option<Value>,
     ) -> Result<Vec<Value>> {
         let mut values: Vec<Value> = on.into_iter().cloned().collect();

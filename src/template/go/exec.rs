@@ -2,7 +2,7 @@
 //! which order and what an error says; values and functions come from elsewhere.
 
 use super::args::method_of;
-use super::node::{self, Arm, Is, Node, Pipe};
+use super::node::{self, Arm, Is, Node, Pipe, Tree};
 use super::{Program, fmt};
 use crate::error::{Error, Kind, Result};
 use crate::template::Context;
@@ -138,7 +138,7 @@ impl<'p> State<'p, '_> {
         Ok(())
     }
 
-    fn walk_list(&mut self, dot: &Value, list: &'p [Node]) -> Result<Flow> {
+    fn walk_list(&mut self, dot: &Value, list: &'p [Tree]) -> Result<Flow> {
         self.deeper()?;
         for node in list {
             let flow = self.walk(dot, node)?;
@@ -187,7 +187,7 @@ impl<'p> State<'p, '_> {
         Ok(Flow::Next)
     }
 
-    fn choice(&mut self, dot: &Value, with: bool, arms: &'p [Arm], otherwise: Option<&'p [Node]>) -> Result<Flow> {
+    fn choice(&mut self, dot: &Value, with: bool, arms: &'p [Arm], otherwise: Option<&'p [Tree]>) -> Result<Flow> {
         for arm in arms {
             let value = self.pipeline(dot, &arm.pipe)?;
             if truth(&value) {
@@ -200,7 +200,7 @@ impl<'p> State<'p, '_> {
         }
     }
 
-    fn range(&mut self, dot: &Value, arm: &'p Arm, otherwise: Option<&'p [Node]>) -> Result<Flow> {
+    fn range(&mut self, dot: &Value, arm: &'p Arm, otherwise: Option<&'p [Tree]>) -> Result<Flow> {
         let Is::Pipe(pipe) = &arm.pipe.is else { return Ok(Flow::Next) };
         let over = self.pipeline(dot, &arm.pipe)?;
         let mark = self.vars.len();
@@ -278,7 +278,7 @@ impl<'p> State<'p, '_> {
         self.run_template(name, list, value)
     }
 
-    fn run_template(&mut self, name: &'p str, list: &'p [Node], dot: Value) -> Result<()> {
+    fn run_template(&mut self, name: &'p str, list: &'p [Tree], dot: Value) -> Result<()> {
         let (base, template, mark) = (self.base, self.template, self.vars.len());
         self.vars.push(("$", dot.clone()));
         self.base = mark;
@@ -367,7 +367,7 @@ impl<'p> State<'p, '_> {
         }
     }
 
-    fn no_arguments(&mut self, first: &Node, args: &[Node], last: bool) -> Result<()> {
+    fn no_arguments(&mut self, first: &Node, args: &[Tree], last: bool) -> Result<()> {
         if args.is_empty() && !last {
             return Ok(());
         }
@@ -404,7 +404,7 @@ impl<'p> State<'p, '_> {
         dot: &Value,
         node: &'p Node,
         whole: &'p Node,
-        args: &'p [Node],
+        args: &'p [Tree],
         last: &mut Option<Value>,
     ) -> Result<Value> {
         self.at(node);
@@ -443,7 +443,7 @@ impl<'p> State<'p, '_> {
         value: Value,
         node: &'p Node,
         names: &'p [Box<str>],
-        args: &'p [Node],
+        args: &'p [Tree],
         last: &mut Option<Value>,
     ) -> Result<Value> {
         let mut value = value;
@@ -499,7 +499,7 @@ impl<'p> State<'p, '_> {
         dot: &Value,
         f: &'static Func,
         whole: &'p Node,
-        args: &'p [Node],
+        args: &'p [Tree],
         last: &mut Option<Value>,
     ) -> Result<Value> {
         if matches!(f.name, "and" | "or") {
@@ -534,7 +534,7 @@ impl<'p> State<'p, '_> {
     }
 
     /// `and`, `or`: the first argument that decides it; those behind it are not looked at.
-    fn and_or(&mut self, dot: &Value, f: &Func, args: &'p [Node], last: &mut Option<Value>) -> Result<Value> {
+    fn and_or(&mut self, dot: &Value, f: &Func, args: &'p [Tree], last: &mut Option<Value>) -> Result<Value> {
         if args.is_empty() && last.is_none() {
             return self.fail(&["wrong number of args for ", f.name, ": want at least 1 got 0"]);
         }

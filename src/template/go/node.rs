@@ -13,12 +13,21 @@ pub struct Node {
     pub is: Is,
 }
 
+/// How nodes are held: a pointer is what a parser can hand on for little.
+pub type Tree = Box<Node>;
+
+/// A node in its place.
+#[inline(never)]
+pub fn tree(pos: usize, is: Is) -> Tree {
+    Box::new(Node { pos, is })
+}
+
 /// One pipeline and what runs under it.
 pub struct Arm {
     /// The pipeline.
-    pub pipe: Node,
+    pub pipe: Tree,
     /// What runs.
-    pub list: Vec<Node>,
+    pub list: Vec<Tree>,
 }
 
 /// What a node is.
@@ -26,13 +35,13 @@ pub enum Is {
     /// Text as it stands.
     Text(Box<str>),
     /// `{{pipeline}}`.
-    Action(Box<Node>),
+    Action(Tree),
     /// `if` (or, with `true`, `with`) and its `else if`s: the first true arm runs, or else the list.
-    Choice(bool, Vec<Arm>, Option<Vec<Node>>),
+    Choice(bool, Vec<Arm>, Option<Vec<Tree>>),
     /// `range`, and its `else`.
-    Range(Box<Arm>, Option<Vec<Node>>),
+    Range(Box<Arm>, Option<Vec<Tree>>),
     /// `{{template "name" pipeline}}`.
-    Template(Box<str>, Option<Box<Node>>),
+    Template(Box<str>, Option<Tree>),
     /// `{{break}}`.
     Break,
     /// `{{continue}}`.
@@ -40,7 +49,7 @@ pub enum Is {
     /// Commands joined by `|`.
     Pipe(Pipe),
     /// A word and its arguments.
-    Command(Vec<Node>),
+    Command(Vec<Tree>),
     /// A function.
     Function(&'static Func),
     /// `.`.
@@ -52,7 +61,7 @@ pub enum Is {
     /// `$x.A.B`: the name with its `$`, then fields.
     Variable(Vec<Box<str>>),
     /// A term followed by fields: `(pipeline).A.B`.
-    Chain(Box<Node>, Vec<Box<str>>),
+    Chain(Tree, Vec<Box<str>>),
     /// `true`, `false`.
     Bool(bool),
     /// A number as it was written, and its values.
@@ -68,7 +77,7 @@ pub struct Pipe {
     /// The variables it declares or assigns.
     pub vars: Vec<Box<str>>,
     /// Its commands, each a `Command`.
-    pub commands: Vec<Node>,
+    pub commands: Vec<Tree>,
 }
 
 fn fields(out: &mut String, names: &[Box<str>]) {
@@ -149,6 +158,6 @@ pub fn write(out: &mut String, node: &Node) {
 }
 
 /// Whether a list holds nothing but space: such a definition gives way to another of the same name.
-pub fn is_empty(list: &[Node]) -> bool {
+pub fn is_empty(list: &[Tree]) -> bool {
     list.iter().all(|n| matches!(&n.is, Is::Text(t) if t.trim().is_empty()))
 }

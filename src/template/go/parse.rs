@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::lex::{Item, Tok, lex};
-use super::node::{self, Arm, Is, Node, Pipe};
+use super::node::{self, Arm, Is, Pipe, Tree, tree};
 use super::number;
 use crate::error::{Error, Result};
 use crate::template::funcs;
@@ -15,7 +15,7 @@ use crate::value::Value;
 const DEEPEST: usize = 100;
 
 /// Templates by name. There are few: they are searched one by one.
-pub type Defined = Vec<(String, Vec<Node>)>;
+pub type Defined = Vec<(String, Vec<Tree>)>;
 
 /// Parses `text` into the templates it defines, itself among them as `name`.
 ///
@@ -36,22 +36,10 @@ pub fn parse(name: &str, text: &str) -> Result<Defined> {
         action: None,
         defined: Vec::new(),
         last: Item { tok: Tok::Eof, from: text.len(), to: text.len() },
+        is_else: false,
     };
-    let root = p.top()?;
-    p.define(name, root)?;
+    p.top()?;
     Ok(p.defined)
-}
-
-/// What ended a list.
-#[derive(PartialEq, Eq)]
-enum End {
-    End,
-    Else,
-}
-
-enum Part {
-    Node(Node),
-    End(End),
 }
 
 struct Parser<'a> {
@@ -70,6 +58,8 @@ struct Parser<'a> {
     action: Option<usize>,
     defined: Defined,
     last: Item,
+    /// Whether the list that ended last did so by `{{else}}`, not by `{{end}}`.
+    is_else: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -171,7 +161,7 @@ impl<'a> Parser<'a> {
         if item.tok == tok { Ok(item) } else { self.unexpected(item, context) }
     }
 
-    fn define(&mut self, name: &str, list: Vec<Node>) -> Result<()> {
+    fn define(&mut self, name: &str, list: Vec<Tree>) -> Result<()> {
         match self.defined.iter_mut().find(|d| d.0 == name) {
             None => self.defined.push((name.to_string(), list)),
             Some(old) if node::is_empty(&old.1) => old.1 = list,
@@ -181,12 +171,12 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn top(&mut self) -> Result<Vec<Node>> {
+    fn top(&mut self) -> Result<()> {
         let mut root = Vec::new();
         loop {
             let item = self.peek();
             match item.tok {
-                Tok::Eof => return Ok(root),
+                Tok::Eof => return self.define(self.name, root),
                 Tok::LeftDelim => {
                     let start = self.at;
                     self.next();
@@ -199,9 +189,9 @@ impl<'a> Parser<'a> {
                 _ => {}
             }
             match self.text_or_action()? {
-                Part::Node(n) => root.push(n),
-                Part::End(End::End) => return self.fail("unexpected {{end}}"),
-                Part::End(End::Else) => return self.fail("unexpected {{else}}"),
+                Some(node) => root.push(node),
+                None if self.is_else => return self.fail("unexpected {{else}}"),
+                None => return self.fail("unexpected {{end}}"),
             }
         }
     }
@@ -219,8 +209,9 @@ impl<'a> Parser<'a> {
     fn body(&mut self, name: &str, context: &str) -> Result<()> {
         let vars = std::mem::replace(&mut self.vars, vec![Box::from("$")]);
         let ranges = std::mem::take(&mut self.ranges);
-        let (list, end) = self.list()?;
-        if end != End::End {
+        let mut list = Vec::new();
+        self.list(&mut list)?;
+        if self.is_else {
             return self.fail_with("unexpected {{else}} in ", context, "");
         }
         self.vars = vars;
@@ -228,42 +219,46 @@ impl<'a> Parser<'a> {
         self.define(name, list)
     }
 
-    fn list(&mut self) -> Result<(Vec<Node>, End)> {
+    /// Nodes up to an `{{end}}` or `{{else}}`; `is_else` says which.
+    #[inline(never)]
+    fn list(&mut self, list: &mut Vec<Tree>) -> Result<()> {
         if self.depth >= DEEPEST {
             return self.fail("nested deeper than 100 levels");
         }
         self.depth += 1;
-        let mut list = Vec::new();
         while self.peek_solid().tok != Tok::Eof {
             match self.text_or_action()? {
-                Part::Node(n) => list.push(n),
-                Part::End(end) => {
+                Some(node) => list.push(node),
+                None => {
                     self.depth -= 1;
-                    return Ok((list, end));
+                    return Ok(());
                 }
             }
         }
         self.fail("unexpected EOF")
     }
 
-    fn text_or_action(&mut self) -> Result<Part> {
+    /// A node, or nothing where a list ends.
+    #[inline(never)]
+    fn text_or_action(&mut self) -> Result<Option<Tree>> {
         let item = self.next_solid();
         match item.tok {
-            Tok::Text => Ok(Part::Node(Node { pos: item.from, is: Is::Text(Box::from(self.word(item))) })),
+            Tok::Text => Ok(Some(tree(item.from, Is::Text(Box::from(self.word(item)))))),
             Tok::LeftDelim => {
                 self.action = Some(item.from);
-                let part = self.action()?;
+                let node = self.action()?;
                 self.action = None;
-                Ok(part)
+                Ok(node)
             }
             _ => self.unexpected(item, "input"),
         }
     }
 
-    fn action(&mut self) -> Result<Part> {
+    fn action(&mut self) -> Result<Option<Tree>> {
         let item = self.next_solid();
-        let (pos, is) = match item.tok {
-            Tok::Block => (item.from, self.block()?),
+        let pos = item.from;
+        Ok(Some(match item.tok {
+            Tok::Block => self.block(pos)?,
             Tok::Break | Tok::Continue => {
                 let end = self.next_solid();
                 let what = if item.tok == Tok::Break { "{{break}}" } else { "{{continue}}" };
@@ -273,106 +268,108 @@ impl<'a> Parser<'a> {
                 if self.ranges == 0 {
                     return self.fail_with("", what, " outside {{range}}");
                 }
-                (item.from, if item.tok == Tok::Break { Is::Break } else { Is::Continue })
+                tree(pos, if item.tok == Tok::Break { Is::Break } else { Is::Continue })
             }
-            Tok::Else => {
+            Tok::Else | Tok::End => {
+                self.is_else = item.tok == Tok::Else;
                 // "else if" and "else with" go on in the control structure they belong to.
-                if !matches!(self.peek_solid().tok, Tok::If | Tok::With) {
+                if !self.is_else {
+                    self.expect(Tok::RightDelim, "end")?;
+                } else if !matches!(self.peek_solid().tok, Tok::If | Tok::With) {
                     self.expect(Tok::RightDelim, "else")?;
                 }
-                return Ok(Part::End(End::Else));
+                return Ok(None);
             }
-            Tok::End => {
-                self.expect(Tok::RightDelim, "end")?;
-                return Ok(Part::End(End::End));
-            }
-            Tok::If => (item.from, self.choice(Tok::If)?),
-            Tok::With => (item.from, self.choice(Tok::With)?),
-            Tok::Range => (item.from, self.range()?),
+            Tok::If | Tok::With => self.choice(pos, item.tok)?,
+            Tok::Range => self.range(pos)?,
             Tok::Template => {
                 let name_item = self.next_solid();
                 let name = self.template_name(name_item, "template clause")?;
                 let mut pipe = None;
                 if self.next_solid().tok != Tok::RightDelim {
                     self.backup();
-                    pipe = Some(Box::new(self.pipeline("template clause", Tok::RightDelim)?));
+                    pipe = Some(self.pipeline("template clause", Tok::RightDelim)?);
                 }
-                (name_item.from, Is::Template(name.into_boxed_str(), pipe))
+                tree(name_item.from, Is::Template(name, pipe))
             }
             _ => {
                 self.backup();
                 let pos = self.peek().from;
-                (pos, Is::Action(Box::new(self.pipeline("command", Tok::RightDelim)?)))
+                let pipe = self.pipeline("command", Tok::RightDelim)?;
+                tree(pos, Is::Action(pipe))
             }
-        };
-        Ok(Part::Node(Node { pos, is }))
+        }))
     }
 
     /// `if` or `with`, with any number of `else if` or `else with`.
-    fn choice(&mut self, kind: Tok) -> Result<Is> {
+    #[inline(never)]
+    fn choice(&mut self, pos: usize, kind: Tok) -> Result<Tree> {
         let context = if kind == Tok::If { "if" } else { "with" };
         let vars = self.vars.len();
         let mut arms = Vec::new();
-        let mut otherwise = None;
         loop {
             let pipe = self.pipeline(context, Tok::RightDelim)?;
-            let (list, end) = self.list()?;
+            let mut list = Vec::new();
+            self.list(&mut list)?;
             arms.push(Arm { pipe, list });
-            if end == End::End {
+            if !self.is_else || self.peek_solid().tok != kind {
                 break;
             }
-            if self.peek_solid().tok == kind {
-                self.next_solid();
-                continue;
-            }
-            otherwise = Some(self.otherwise()?);
-            break;
+            self.next_solid();
         }
+        let otherwise = self.otherwise()?;
         self.vars.truncate(vars);
-        Ok(Is::Choice(kind == Tok::With, arms, otherwise))
+        Ok(tree(pos, Is::Choice(kind == Tok::With, arms, otherwise)))
     }
 
-    fn otherwise(&mut self) -> Result<Vec<Node>> {
-        let (list, end) = self.list()?;
-        if end != End::End {
+    /// What stands behind an `{{else}}`, if that ended the list before.
+    #[inline(never)]
+    fn otherwise(&mut self) -> Result<Option<Vec<Tree>>> {
+        if !self.is_else {
+            return Ok(None);
+        }
+        let mut list = Vec::new();
+        self.list(&mut list)?;
+        if self.is_else {
             return self.fail("expected end; found {{else}}");
         }
-        Ok(list)
+        Ok(Some(list))
     }
 
-    fn range(&mut self) -> Result<Is> {
+    fn range(&mut self, pos: usize) -> Result<Tree> {
         let vars = self.vars.len();
         let pipe = self.pipeline("range", Tok::RightDelim)?;
         self.ranges += 1;
-        let (list, end) = self.list()?;
+        let mut list = Vec::new();
+        self.list(&mut list)?;
         self.ranges -= 1;
-        let otherwise = if end == End::Else { Some(self.otherwise()?) } else { None };
+        let otherwise = self.otherwise()?;
         self.vars.truncate(vars);
-        Ok(Is::Range(Box::new(Arm { pipe, list }), otherwise))
+        Ok(tree(pos, Is::Range(Box::new(Arm { pipe, list }), otherwise)))
     }
 
     /// `{{block "name" pipeline}}`: a definition and its use in one.
-    fn block(&mut self) -> Result<Is> {
+    fn block(&mut self, pos: usize) -> Result<Tree> {
         let context = "block clause";
         let item = self.next_solid();
         let name = self.template_name(item, context)?;
         let pipe = self.pipeline(context, Tok::RightDelim)?;
         self.body(&name, context)?;
-        Ok(Is::Template(name.into_boxed_str(), Some(Box::new(pipe))))
+        Ok(tree(pos, Is::Template(name, Some(pipe))))
     }
 
     #[inline(never)]
-    fn template_name(&mut self, item: Item, context: &str) -> Result<String> {
+    fn template_name(&mut self, item: Item, context: &str) -> Result<Box<str>> {
         if !matches!(item.tok, Tok::Str | Tok::RawString) {
             return self.unexpected(item, context);
         }
         match number::unquote(self.word(item)) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into()),
             Err(why) => self.fail(&why),
         }
     }
 
-    fn pipeline(&mut self, context: &str, end: Tok) -> Result<Node> {
+    fn pipeline(&mut self, context: &str, end: Tok) -> Result<Tree> {
         let pos = self.peek_solid().from;
         let mut pipe = Pipe { assign: false, vars: Vec::new(), commands: Vec::new() };
         while self.peek_solid().tok == Tok::Variable {
@@ -437,7 +434,7 @@ impl<'a> Parser<'a> {
                 return self.fail_with("non executable command in pipeline stage ", &(i + 1).to_string(), "");
             }
         }
-        Ok(Node { pos, is: Is::Pipe(pipe) })
+        Ok(tree(pos, Is::Pipe(pipe)))
     }
 
     fn declare(&mut self, pipe: &mut Pipe, var: Item) {
@@ -447,7 +444,7 @@ impl<'a> Parser<'a> {
     }
 
     #[inline(never)]
-    fn command(&mut self) -> Result<Node> {
+    fn command(&mut self) -> Result<Tree> {
         let pos = self.peek_solid().from;
         let mut args = Vec::new();
         loop {
@@ -472,11 +469,11 @@ impl<'a> Parser<'a> {
         if args.is_empty() {
             return self.fail("empty command");
         }
-        Ok(Node { pos, is: Is::Command(args) })
+        Ok(tree(pos, Is::Command(args)))
     }
 
     #[inline(never)]
-    fn operand(&mut self) -> Result<Option<Node>> {
+    fn operand(&mut self) -> Result<Option<Tree>> {
         let Some(mut node) = self.term()? else { return Ok(None) };
         let pos = self.peek().from;
         let mut names: Vec<Box<str>> = Vec::new();
@@ -498,12 +495,12 @@ impl<'a> Parser<'a> {
                 node::write(&mut text, &node);
                 self.fail_with("unexpected . after term ", &text::quoted(&text), "")
             }
-            _ => Ok(Some(Node { pos, is: Is::Chain(Box::new(node), names) })),
+            _ => Ok(Some(tree(pos, Is::Chain(node, names)))),
         }
     }
 
     #[inline(never)]
-    fn term(&mut self) -> Result<Option<Node>> {
+    fn term(&mut self) -> Result<Option<Tree>> {
         let item = self.next_solid();
         let word = self.word(item);
         let is = match item.tok {
@@ -546,6 +543,6 @@ impl<'a> Parser<'a> {
                 return Ok(None);
             }
         };
-        Ok(Some(Node { pos: item.from, is }))
+        Ok(Some(tree(item.from, is)))
     }
 }
