@@ -13,6 +13,7 @@ pub use data::reversed;
 
 use crate::error::{Error, Result};
 use crate::template::Context;
+use crate::text::fill;
 use crate::value::{Elem, Value};
 use std::cmp::Ordering;
 
@@ -182,25 +183,25 @@ pub fn int_arg(args: &[Value], at: usize) -> i64 {
     }
 }
 
-fn fail<T>(parts: &[&str]) -> Result<T> {
-    Err(failure(parts))
+fn fail<T>(pattern: &str, words: &[&str]) -> Result<T> {
+    Err(failure(pattern, words))
 }
 
 #[inline(never)]
-fn failure(parts: &[&str]) -> Error {
-    Error::config(parts.concat())
+fn failure(pattern: &str, words: &[&str]) -> Error {
+    Error::config(fill(pattern, words))
 }
 
 /// Refuses a list that grows too long.
 #[inline(never)]
 fn check_items(n: usize) -> Result<()> {
-    if n > MOST_ITEMS { fail(&["the list would have more than 1,000,000 elements"]) } else { Ok(()) }
+    if n > MOST_ITEMS { fail("the list would have more than 1,000,000 elements", &[]) } else { Ok(()) }
 }
 
 /// Refuses a text that grows too long.
 #[inline(never)]
 fn check_bytes(n: usize) -> Result<()> {
-    if n > MOST_BYTES { fail(&["the text would have more than 64 MiB"]) } else { Ok(()) }
+    if n > MOST_BYTES { fail("the text would have more than 64 MiB", &[]) } else { Ok(()) }
 }
 
 #[inline(never)]

@@ -46,14 +46,14 @@ pub fn not(_: &Context, args: &[Value], _: u8) -> Result<Value> {
 /// No value here is a function.
 pub fn call(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     match arg(args, 0) {
-        Value::Nil => fail(&["call of nil"]),
-        v => fail(&["non-function of type ", type_name(v)]),
+        Value::Nil => fail("call of nil", &[]),
+        v => fail("non-function of type %", &[type_name(v)]),
     }
 }
 
 /// The Go dialect runs this itself, for it alone has named templates.
 pub fn include(_: &Context, _: &[Value], _: u8) -> Result<Value> {
-    fail(&["include: only Go templates define templates"])
+    fail("include: only Go templates define templates", &[])
 }
 
 /// What can be compared: Go's basic kinds.
@@ -92,7 +92,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool> {
         if matches!(a, Value::Nil) || matches!(b, Value::Nil) {
             return Ok(false);
         }
-        return fail(&["incompatible types for comparison"]);
+        return fail("incompatible types for comparison", &[]);
     }
     if ka != Basic::Other {
         return Ok(order(a, b) == Some(Ordering::Equal));
@@ -102,15 +102,15 @@ fn equal(a: &Value, b: &Value) -> Result<bool> {
         (Value::Nil, _) | (_, Value::Nil) => Ok(false),
         (Value::Time(a), Value::Time(b)) => Ok(a == b),
         (Value::Pair(a), Value::Pair(b)) => Ok(a.key == b.key && a.value.as_bytes() == b.value.as_bytes()),
-        (_, Value::List(_) | Value::Map(_)) => fail(&["non-comparable type ", type_name(b)]),
-        _ => fail(&["non-comparable types ", type_name(a), ", ", type_name(b)]),
+        (_, Value::List(_) | Value::Map(_)) => fail("non-comparable type %", &[type_name(b)]),
+        _ => fail("non-comparable types %, %", &[type_name(a), type_name(b)]),
     }
 }
 
 /// Whether the first argument equals any of the others, or (`ne`) the one other.
 pub fn equality(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     if args.len() < 2 {
-        return fail(&["missing argument for comparison"]);
+        return fail("missing argument for comparison", &[]);
     }
     let mut found = false;
     for other in args.iter().skip(1) {
@@ -127,10 +127,10 @@ pub fn compare(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let (a, b) = (arg(args, 0), arg(args, 1));
     let (ka, kb) = (basic(a), basic(b));
     if ka == Basic::Other || kb == Basic::Other || (ka == kb && ka == Basic::Bool) {
-        return fail(&["invalid type for comparison"]);
+        return fail("invalid type for comparison", &[]);
     }
     if ka != kb {
-        return fail(&["incompatible types for comparison"]);
+        return fail("incompatible types for comparison", &[]);
     }
     Ok(Value::Bool(match (order(a, b), op) {
         (Some(Ordering::Less), _) => matches!(op, b'<' | b'['),
@@ -146,8 +146,8 @@ pub fn len(_: &Context, args: &[Value], _: u8) -> Result<Value> {
         Value::List(l) => l.items.len(),
         Value::Map(m) => m.len(),
         Value::Str(_) | Value::Bytes(_) => v.as_bytes().map_or(0, <[u8]>::len),
-        Value::Nil => return fail(&["len of nil pointer"]),
-        _ => return fail(&["len of type ", type_name(v)]),
+        Value::Nil => return fail("len of nil pointer", &[]),
+        _ => return fail("len of type %", &[type_name(v)]),
     };
     Ok(Value::Int(i64::try_from(n).unwrap_or(i64::MAX)))
 }
@@ -157,10 +157,10 @@ fn position(v: &Value, len: usize) -> Result<usize> {
     match v {
         Value::Int(n) | Value::Named(_, n) => match usize::try_from(*n) {
             Ok(at) if at <= len => Ok(at),
-            _ => fail(&["index out of range: ", &n.to_string()]),
+            _ => fail("index out of range: %", &[&n.to_string()]),
         },
-        Value::Nil => fail(&["cannot index slice/array with nil"]),
-        _ => fail(&["cannot index slice/array with type ", type_name(v)]),
+        Value::Nil => fail("cannot index slice/array with nil", &[]),
+        _ => fail("cannot index slice/array with type %", &[type_name(v)]),
     }
 }
 
@@ -168,28 +168,28 @@ fn position(v: &Value, len: usize) -> Result<usize> {
 pub fn index(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut item = arg(args, 0).clone();
     if matches!(item, Value::Nil) {
-        return fail(&["index of untyped nil"]);
+        return fail("index of untyped nil", &[]);
     }
     for by in args.iter().skip(1) {
         item = match &item {
             Value::List(list) => match list.items.get(position(by, list.items.len())?) {
                 Some(v) => v.clone(),
-                None => return fail(&["reflect: slice index out of range"]),
+                None => return fail("reflect: slice index out of range", &[]),
             },
             Value::Str(_) | Value::Bytes(_) => {
                 let b = item.as_bytes().unwrap_or(&[]);
                 match b.get(position(by, b.len())?) {
                     Some(c) => Value::Int(i64::from(*c)),
-                    None => return fail(&["reflect: string index out of range"]),
+                    None => return fail("reflect: string index out of range", &[]),
                 }
             }
             Value::Map(map) => match by {
                 Value::Str(key) => map.get(&**key).cloned().unwrap_or(Value::Nil),
-                Value::Nil => return fail(&["value is nil; should be of type string"]),
-                _ => return fail(&["value has type ", type_name(by), "; should be string"]),
+                Value::Nil => return fail("value is nil; should be of type string", &[]),
+                _ => return fail("value has type %; should be string", &[type_name(by)]),
             },
-            Value::Nil => return fail(&["index of nil pointer"]),
-            _ => return fail(&["can't index item of type ", type_name(&item)]),
+            Value::Nil => return fail("index of nil pointer", &[]),
+            _ => return fail("can't index item of type %", &[type_name(&item)]),
         };
     }
     Ok(item)
@@ -201,14 +201,14 @@ pub fn slice(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let len = match item {
         Value::List(l) => l.items.len(),
         Value::Str(_) | Value::Bytes(_) => item.as_bytes().map_or(0, <[u8]>::len),
-        Value::Nil => return fail(&["slice of untyped nil"]),
-        _ => return fail(&["can't slice item of type ", type_name(item)]),
+        Value::Nil => return fail("slice of untyped nil", &[]),
+        _ => return fail("can't slice item of type %", &[type_name(item)]),
     };
     if args.len() > 4 {
-        return fail(&["too many slice indexes: ", &(args.len() - 1).to_string()]);
+        return fail("too many slice indexes: %", &[&(args.len() - 1).to_string()]);
     }
     if args.len() == 4 && item.as_bytes().is_some() {
-        return fail(&["cannot 3-index slice a string"]);
+        return fail("cannot 3-index slice a string", &[]);
     }
     let mut from = 0;
     let mut to = len;
@@ -235,5 +235,5 @@ pub fn slice(_: &Context, args: &[Value], _: u8) -> Result<Value> {
 }
 
 fn bad_slice(a: usize, b: usize) -> Result<Value> {
-    fail(&["invalid slice index: ", &a.to_string(), " > ", &b.to_string()])
+    fail("invalid slice index: % > %", &[&a.to_string(), &b.to_string()])
 }

@@ -21,18 +21,18 @@ fn deeper_than(v: &Value, left: usize) -> bool {
 }
 
 fn built(v: Value) -> Result<Value> {
-    if deeper_than(&v, DEEPEST) { fail(&["lists and maps nest deeper than 100 levels"]) } else { Ok(v) }
+    if deeper_than(&v, DEEPEST) { fail("lists and maps nest deeper than 100 levels", &[]) } else { Ok(v) }
 }
 
 /// A map from keys and values in turn.
 pub fn map(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     if !args.len().is_multiple_of(2) {
-        return fail(&["invalid map call"]);
+        return fail("invalid map call", &[]);
     }
     let mut map = BTreeMap::new();
     for pair in args.chunks(2) {
         let [Value::Str(key), value] = pair else {
-            return fail(&["map keys must be strings"]);
+            return fail("map keys must be strings", &[]);
         };
         map.insert(key.to_string(), value.clone());
     }
@@ -111,7 +111,7 @@ pub fn sort_by_length(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let mut items = list_arg(args).map_or_else(Vec::new, |l| l.items.clone());
     if op == b'L' && !items.iter().all(|v| matches!(v, Value::Pair(_))) {
         let got = args.first().map_or("", type_name);
-        return fail(&["wrong type for value; expected []memkv.KVPair; got ", got]);
+        return fail("wrong type for value; expected []memkv.KVPair; got %", &[got]);
     }
     fn length(v: &Value) -> usize {
         match v {
@@ -137,7 +137,7 @@ pub fn from_json(_: &Context, args: &[Value], op: u8) -> Result<Value> {
         _ => "bool",
     };
     let into = if op == b'M' { "map[string]interface {}" } else { "[]interface {}" };
-    fail(&["json: cannot unmarshal ", what, " into Go value of type ", into])
+    fail("json: cannot unmarshal % into Go value of type %", &[what, into])
 }
 
 /// JSON on one line, or with two spaces a level.

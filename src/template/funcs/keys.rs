@@ -5,7 +5,7 @@ use super::{distinct, fail, sort, text_arg};
 use crate::error::{Error, Kind, Result};
 use crate::store::Entry;
 use crate::template::Context;
-use crate::text::path;
+use crate::text::{fill, path};
 use crate::value::{Elem, Pair, Value};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn pair_of(entry: &Entry) -> Value {
 }
 
 fn missing(key: &str) -> Error {
-    Error::new(Kind::MissingKey, ["key does not exist: ", key].concat())
+    Error::new(Kind::MissingKey, fill("key does not exist: %", &[key]))
 }
 
 /// Whether the key exists.
@@ -39,7 +39,7 @@ pub fn get(ctx: &Context, args: &[Value], op: u8) -> Result<Value> {
 /// The entries whose key matches the pattern, in key order.
 fn matching<'a>(ctx: &'a Context, pattern: &str) -> Result<Vec<&'a Entry>> {
     let Some(compiled) = path::compile(pattern) else {
-        return fail(&["syntax error in pattern"]);
+        return fail("syntax error in pattern", &[]);
     };
     let literal = pattern.find(['*', '?', '[', '\\']).and_then(|at| pattern.get(..at));
     Ok(match literal {

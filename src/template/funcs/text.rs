@@ -21,7 +21,7 @@ fn any_text(v: Option<&Value>) -> Result<&[u8]> {
     match v {
         Some(v) => match v.as_bytes() {
             Some(b) => Ok(b),
-            None => fail(&["wrong type for value; expected string; got ", fmt::type_name(v)]),
+            None => fail("wrong type for value; expected string; got %", &[fmt::type_name(v)]),
         },
         None => Ok(&[]),
     }
@@ -32,7 +32,7 @@ fn any_text(v: Option<&Value>) -> Result<&[u8]> {
 pub fn arithmetic(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let (a, b) = (int_arg(args, 0), int_arg(args, 1));
     if b == 0 && matches!(op, b'/' | b'%') {
-        return fail(&["runtime error: integer divide by zero"]);
+        return fail("runtime error: integer divide by zero", &[]);
     }
     Ok(Value::Int(match op {
         b'+' => a.wrapping_add(b),
@@ -70,7 +70,7 @@ pub fn atoi(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let digits = s.strip_prefix(['+', '-']).unwrap_or(s);
     let number = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
     let why = if number { ": value out of range" } else { ": invalid syntax" };
-    fail(&["strconv.Atoi: parsing the text", why]) // which may be a secret
+    fail("strconv.Atoi: parsing the text%", &[why]) // which may be a secret
 }
 
 /// One of Go's words for true and false.
@@ -78,7 +78,7 @@ pub fn parse_bool(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     static WORDS: [&str; 12] = ["1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"];
     match WORDS.iter().position(|w| *w == text_arg(args, 0)) {
         Some(at) => Ok(Value::Bool(at < 6)),
-        None => fail(&["strconv.ParseBool: parsing the text: invalid syntax"]), // which may be a secret
+        None => fail("strconv.ParseBool: parsing the text: invalid syntax", &[]), // which may be a secret
     }
 }
 
@@ -150,7 +150,7 @@ pub fn replace(_: &Context, args: &[Value], _: u8) -> Result<Value> {
 pub fn repeat(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let s = text_arg(args, 1);
     let Ok(n) = usize::try_from(int_arg(args, 0)) else {
-        return fail(&["strings: negative Repeat count"]);
+        return fail("strings: negative Repeat count", &[]);
     };
     check_bytes(s.len().saturating_mul(n))?;
     Ok(Value::str(&if s.is_empty() { String::new() } else { s.repeat(n) }))
@@ -160,7 +160,7 @@ pub fn repeat(_: &Context, args: &[Value], _: u8) -> Result<Value> {
 pub fn indent(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let s = text_arg(args, 1);
     let Ok(n) = usize::try_from(int_arg(args, 0)) else {
-        return fail(&["strings: negative Repeat count"]);
+        return fail("strings: negative Repeat count", &[]);
     };
     let lines = s.bytes().filter(|b| *b == b'\n').count() + 1;
     check_bytes(n.saturating_mul(lines).saturating_add(s.len()))?;
@@ -289,14 +289,14 @@ pub fn base64_decode(_: &Context, args: &[Value], _: u8) -> Result<Value> {
                     (bits, count) = (0, 0);
                 }
             }
-            _ => return fail(&["illegal base64 data at input byte ", &i.to_string()]),
+            _ => return fail("illegal base64 data at input byte %", &[&i.to_string()]),
         }
     }
     match (count, pads) {
         (0, _) => {}
         (2, 2) => out.push(u8::try_from((bits >> 4) & 255).unwrap_or(0)),
         (3, 1) => text::put(&mut out, (bits << 6).to_be_bytes().get(1..3).unwrap_or(&[])),
-        _ => return fail(&["illegal base64 data at input byte ", &s.len().to_string()]),
+        _ => return fail("illegal base64 data at input byte %", &[&s.len().to_string()]),
     }
     made(&out)
 }

@@ -62,7 +62,7 @@ impl<'p> State<'p, '_> {
                 Some(most) => ("", most - own, count - own),
             };
             let (want, got) = (want.to_string(), got.to_string());
-            return self.fail(&["wrong number of args for ", f.name, ": want ", at_least, &want, " got ", &got]);
+            return self.fail("wrong number of args for %: want %% got %", &[f.name, at_least, &want, &got]);
         }
         for arg in args {
             let value = self.argument(dot, param(f, values.len()), arg)?;
@@ -84,14 +84,14 @@ impl<'p> State<'p, '_> {
                 if matches!(param, b'a' | b'S' | b'L' | b'M') {
                     return self.fit(Value::Nil, param);
                 }
-                return self.fail(&["cannot assign nil to ", type_of(param)]);
+                return self.fail("cannot assign nil to %", &[type_of(param)]);
             }
             Is::Field(_) | Is::Variable(_) | Is::Function(_) | Is::Chain(..) => {
                 self.term(dot, node, node, &[], &mut None)?
             }
             Is::Pipe(_) => self.pipeline(dot, node)?,
             Is::Bool(_) | Is::Str(..) | Is::Number(..) => return self.literal(dot, param, node),
-            _ => return self.fail(&["can't handle the argument"]),
+            _ => return self.fail("can't handle the argument", &[]),
         };
         self.fit(value, param)
     }
@@ -119,9 +119,9 @@ impl<'p> State<'p, '_> {
         let mut text = String::new();
         super::node::write(&mut text, node);
         if want.is_empty() {
-            return self.fail(&["can't handle ", &text, " for arg of type ", type_of(param)]);
+            return self.fail("can't handle % for arg of type %", &[&text, type_of(param)]);
         }
-        self.fail(&["expected ", want, "; found ", &text])
+        self.fail("expected %; found %", &[want, &text])
     }
 
     /// The value, when it may be assigned to the parameter.
@@ -138,17 +138,17 @@ impl<'p> State<'p, '_> {
             (b'S', Value::List(l)) => l.elem == Elem::Str,
             (b's', Value::Bytes(b)) => {
                 let why = not_text(&b.key).into_text();
-                return self.fail(&[&why]);
+                return self.fail("%", &[&why]);
             }
             (b'S', Value::Nil) => return Ok(Value::typed_list(Elem::Str, Vec::new())),
             (b'L', Value::Nil) => return Ok(Value::list(Vec::new())),
             (b'M', Value::Nil) => return Ok(Value::map(std::collections::BTreeMap::new())),
-            (_, Value::Nil) => return self.fail(&["invalid value; expected ", type_of(param)]),
+            (_, Value::Nil) => return self.fail("invalid value; expected %", &[type_of(param)]),
             _ => false,
         };
         if good {
             return Ok(value);
         }
-        self.fail(&["wrong type for value; expected ", type_of(param), "; got ", fmt::type_name(&value)])
+        self.fail("wrong type for value; expected %; got %", &[type_of(param), fmt::type_name(&value)])
     }
 }

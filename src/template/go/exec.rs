@@ -103,21 +103,21 @@ impl<'p> State<'p, '_> {
         Error::new(kind, s)
     }
 
-    /// The same, from parts.
-    pub fn fail<T>(&mut self, parts: &[&str]) -> Result<T> {
-        Err(self.failure(parts))
+    /// The same, from a pattern (see `text::fill`).
+    pub fn fail<T>(&mut self, pattern: &str, words: &[&str]) -> Result<T> {
+        Err(self.failure(pattern, words))
     }
 
     // Out of line, so that each message costs a call.
     #[inline(never)]
-    fn failure(&mut self, parts: &[&str]) -> Error {
-        self.error(Kind::Config, &parts.concat())
+    fn failure(&mut self, pattern: &str, words: &[&str]) -> Error {
+        self.error(Kind::Config, &text::fill(pattern, words))
     }
 
     fn step(&mut self) -> Result<()> {
         self.steps = self.steps.saturating_add(1);
         if self.steps > MOST_STEPS {
-            return self.fail(&["more than 50,000,000 steps: does it end?"]);
+            return self.fail("more than 50,000,000 steps: does it end?", &[]);
         }
         Ok(())
     }
@@ -125,7 +125,7 @@ impl<'p> State<'p, '_> {
     fn deeper(&mut self) -> Result<()> {
         self.depth += 1;
         if self.depth > DEEPEST {
-            return self.fail(&["nested too deeply"]);
+            return self.fail("nested too deeply", &[]);
         }
         Ok(())
     }
@@ -133,7 +133,7 @@ impl<'p> State<'p, '_> {
     fn written(&mut self) -> Result<()> {
         if self.out.len() > self.ctx.max_output {
             let most = self.ctx.max_output.to_string();
-            return self.fail(&["the output is larger than ", &most, " bytes"]);
+            return self.fail("the output is larger than % bytes", &[&most]);
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl<'p> State<'p, '_> {
             Is::Template(name, pipe) => self.call_template(dot, node, name, pipe.as_deref())?,
             Is::Break => return Ok(Flow::Break),
             Is::Continue => return Ok(Flow::Continue),
-            _ => return self.fail(&["unknown node"]),
+            _ => return self.fail("unknown node", &[]),
         }
         Ok(Flow::Next)
     }
@@ -227,7 +227,7 @@ impl<'p> State<'p, '_> {
             Value::Int(n) | Value::Named(_, n) => {
                 if pipe.vars.len() > 1 {
                     let shown = fmt::type_name(&over); // the value may be a secret
-                    return self.fail(&["can't use ", shown, " to iterate over more than one variable"]);
+                    return self.fail("can't use % to iterate over more than one variable", &[shown]);
                 }
                 for i in 0..*n {
                     any = true;
@@ -238,7 +238,7 @@ impl<'p> State<'p, '_> {
             }
             _ => {
                 let shown = fmt::type_name(&over);
-                return self.fail(&["range can't iterate over ", shown]);
+                return self.fail("range can't iterate over %", &[shown]);
             }
         }
         match otherwise {
@@ -265,10 +265,10 @@ impl<'p> State<'p, '_> {
     fn call_template(&mut self, dot: &Value, node: &'p Node, name: &str, pipe: Option<&'p Node>) -> Result<()> {
         let program = self.program;
         let Some((name, list)) = program.defined.iter().find(|d| d.0 == name) else {
-            return self.fail(&["template ", &text::quoted(name), " not defined"]);
+            return self.fail("template % not defined", &[&text::quoted(name)]);
         };
         if self.calls >= DEEPEST_CALL {
-            return self.fail(&["exceeded maximum template depth (100)"]);
+            return self.fail("exceeded maximum template depth (100)", &[]);
         }
         let value = match pipe {
             Some(pipe) => self.pipeline(dot, pipe)?,
@@ -296,10 +296,10 @@ impl<'p> State<'p, '_> {
     pub fn include(&mut self, name: &str, dot: Value) -> Result<Value> {
         let program = self.program;
         let Some((name, list)) = program.defined.iter().find(|d| d.0 == name) else {
-            return self.fail(&["error calling include: template not defined"]); // its name may be a value
+            return self.fail("error calling include: template not defined", &[]); // its name may be a value
         };
         if self.calls >= DEEPEST_CALL {
-            return self.fail(&["exceeded maximum template depth (100)"]);
+            return self.fail("exceeded maximum template depth (100)", &[]);
         }
         let outer = std::mem::take(&mut self.out);
         self.run_template(name, list, dot)?;
@@ -315,13 +315,13 @@ impl<'p> State<'p, '_> {
                 return Ok(());
             }
         }
-        self.fail(&["undefined variable: ", name])
+        self.fail("undefined variable: %", &[name])
     }
 
     fn get(&mut self, name: &str) -> Result<Value> {
         match self.vars.iter().skip(self.base).rev().find(|v| v.0 == name) {
             Some((_, value)) => Ok(value.clone()),
-            None => self.fail(&["undefined variable: ", name]),
+            None => self.fail("undefined variable: %", &[name]),
         }
     }
 
@@ -360,7 +360,7 @@ impl<'p> State<'p, '_> {
                 self.no_arguments(first, args, last.is_some())?;
                 match &first.is {
                     Is::Pipe(_) => self.pipeline(dot, first),
-                    Is::Nil => self.fail(&["nil is not a command"]),
+                    Is::Nil => self.fail("nil is not a command", &[]),
                     _ => self.constant(dot, first),
                 }
             }
@@ -373,7 +373,7 @@ impl<'p> State<'p, '_> {
         }
         let mut text = String::new();
         node::write(&mut text, first);
-        self.fail(&["can't give argument to non-function ", &text])
+        self.fail("can't give argument to non-function %", &[&text])
     }
 
     /// A constant, or dot, where its type is free.
@@ -390,7 +390,7 @@ impl<'p> State<'p, '_> {
                 } else {
                     match n.int {
                         Some(i) => Value::Int(i),
-                        None => return self.fail(&[text, " overflows int"]),
+                        None => return self.fail("% overflows int", &[text]),
                     }
                 }
             }
@@ -425,7 +425,7 @@ impl<'p> State<'p, '_> {
                     Is::Nil => {
                         let mut text = String::new();
                         node::write(&mut text, node);
-                        return self.fail(&["indirection through explicit nil in ", &text]);
+                        return self.fail("indirection through explicit nil in %", &[&text]);
                     }
                     Is::Pipe(_) => self.pipeline(dot, inner)?,
                     _ => self.term(dot, inner, inner, &[], &mut None)?,
@@ -456,12 +456,12 @@ impl<'p> State<'p, '_> {
             let has_args = !args.is_empty() || last.is_some();
             let next = match &value {
                 Value::Nil if in_map => {
-                    return self.fail(&["nil pointer evaluating interface {}.", name]);
+                    return self.fail("nil pointer evaluating interface {}.%", &[name]);
                 }
                 Value::Nil => Value::Nil,
                 Value::Map(map) => {
                     if has_args {
-                        return self.fail(&[name, " is not a method but has arguments"]);
+                        return self.fail("% is not a method but has arguments", &[name]);
                     }
                     let found = map.get(&**name);
                     in_map = found.is_some();
@@ -469,7 +469,7 @@ impl<'p> State<'p, '_> {
                 }
                 Value::Pair(pair) if &**name == "Key" || &**name == "Value" => {
                     if has_args {
-                        return self.fail(&[name, " has arguments but cannot be invoked as function"]);
+                        return self.fail("% has arguments but cannot be invoked as function", &[name]);
                     }
                     in_map = false;
                     if &**name == "Key" { Value::Str(pair.key.clone()) } else { pair.value.clone() }
@@ -485,7 +485,7 @@ impl<'p> State<'p, '_> {
                     }
                     None => {
                         let of = if in_map { "interface {}" } else { fmt::type_name(other) };
-                        return self.fail(&["can't evaluate field ", name, " in type ", of]);
+                        return self.fail("can't evaluate field % in type %", &[name, of]);
                     }
                 },
             };
@@ -530,13 +530,13 @@ impl<'p> State<'p, '_> {
     #[inline(never)]
     fn called(&mut self, f: &Func, node: &'p Node, e: &Error) -> Error {
         self.at(node);
-        self.error(e.kind, &["error calling ", f.name, ": ", &e.text].concat())
+        self.error(e.kind, &text::fill("error calling %: %", &[f.name, &e.text]))
     }
 
     /// `and`, `or`: the first argument that decides it; those behind it are not looked at.
     fn and_or(&mut self, dot: &Value, f: &Func, args: &'p [Tree], last: &mut Option<Value>) -> Result<Value> {
         if args.is_empty() && last.is_none() {
-            return self.fail(&["wrong number of args for ", f.name, ": want at least 1 got 0"]);
+            return self.fail("wrong number of args for %: want at least 1 got 0", &[f.name]);
         }
         let mut value = Value::Nil;
         for arg in args {

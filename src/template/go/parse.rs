@@ -115,19 +115,16 @@ impl<'a> Parser<'a> {
         super::show_line(&mut s, self.text, pos);
         Error::config(s)
     }
-    fn fail<T>(&self, why: &str) -> Result<T> {
-        Err(self.error(why))
-    }
-    fn fail_with<T>(&self, before: &str, what: &str, after: &str) -> Result<T> {
-        Err(self.failure(&[before, what, after]))
+    fn fail<T>(&self, pattern: &str, words: &[&str]) -> Result<T> {
+        Err(self.failure(pattern, words))
     }
     fn unexpected<T>(&self, item: Item, context: &str) -> Result<T> {
         Err(self.misplaced(item, context))
     }
     // Out of line, so that each message costs a call.
     #[inline(never)]
-    fn failure(&self, parts: &[&str]) -> Error {
-        self.error(&parts.concat())
+    fn failure(&self, pattern: &str, words: &[&str]) -> Error {
+        self.error(&text::fill(pattern, words))
     }
     #[inline(never)]
     fn misplaced(&self, item: Item, context: &str) -> Error {
@@ -153,7 +150,7 @@ impl<'a> Parser<'a> {
         } else {
             text::quoted(word)
         };
-        self.failure(&["unexpected ", &shown, " in ", context])
+        self.failure("unexpected % in %", &[&shown, context])
     }
     #[inline(never)]
     fn expect(&mut self, tok: Tok, context: &str) -> Result<Item> {
@@ -166,7 +163,7 @@ impl<'a> Parser<'a> {
             None => self.defined.push((name.to_string(), list)),
             Some(old) if node::is_empty(&old.1) => old.1 = list,
             Some(_) if node::is_empty(&list) => {}
-            Some(_) => return self.fail_with("template: multiple definition of template ", &text::quoted(name), ""),
+            Some(_) => return self.fail("template: multiple definition of template %", &[&text::quoted(name)]),
         }
         Ok(())
     }
@@ -190,8 +187,8 @@ impl<'a> Parser<'a> {
             }
             match self.text_or_action()? {
                 Some(node) => root.push(node),
-                None if self.is_else => return self.fail("unexpected {{else}}"),
-                None => return self.fail("unexpected {{end}}"),
+                None if self.is_else => return self.fail("unexpected {{else}}", &[]),
+                None => return self.fail("unexpected {{end}}", &[]),
             }
         }
     }
@@ -212,7 +209,7 @@ impl<'a> Parser<'a> {
         let mut list = Vec::new();
         self.list(&mut list)?;
         if self.is_else {
-            return self.fail_with("unexpected {{else}} in ", context, "");
+            return self.fail("unexpected {{else}} in %", &[context]);
         }
         self.vars = vars;
         self.ranges = ranges;
@@ -223,7 +220,7 @@ impl<'a> Parser<'a> {
     #[inline(never)]
     fn list(&mut self, list: &mut Vec<Tree>) -> Result<()> {
         if self.depth >= DEEPEST {
-            return self.fail("nested deeper than 100 levels");
+            return self.fail("nested deeper than 100 levels", &[]);
         }
         self.depth += 1;
         while self.peek_solid().tok != Tok::Eof {
@@ -235,7 +232,7 @@ impl<'a> Parser<'a> {
                 }
             }
         }
-        self.fail("unexpected EOF")
+        self.fail("unexpected EOF", &[])
     }
 
     /// A node, or nothing where a list ends.
@@ -266,7 +263,7 @@ impl<'a> Parser<'a> {
                     return self.unexpected(end, what);
                 }
                 if self.ranges == 0 {
-                    return self.fail_with("", what, " outside {{range}}");
+                    return self.fail("% outside {{range}}", &[what]);
                 }
                 tree(pos, if item.tok == Tok::Break { Is::Break } else { Is::Continue })
             }
@@ -331,7 +328,7 @@ impl<'a> Parser<'a> {
         let mut list = Vec::new();
         self.list(&mut list)?;
         if self.is_else {
-            return self.fail("expected end; found {{else}}");
+            return self.fail("expected end; found {{else}}", &[]);
         }
         Ok(Some(list))
     }
@@ -365,7 +362,7 @@ impl<'a> Parser<'a> {
         }
         match number::unquote(self.word(item)) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into()),
-            Err(why) => self.fail(&why),
+            Err(why) => self.fail("%", &[&why]),
         }
     }
 
@@ -385,10 +382,10 @@ impl<'a> Parser<'a> {
                 Tok::Char if self.word(after) == "," => {
                     self.declare(&mut pipe, var);
                     if context != "range" || pipe.vars.len() > 1 {
-                        return self.fail_with("too many declarations in ", context, "");
+                        return self.fail("too many declarations in %", &[context]);
                     }
                     if !matches!(self.peek_solid().tok, Tok::Variable | Tok::RightDelim | Tok::RightParen) {
-                        return self.fail("range can only initialize variables");
+                        return self.fail("range can only initialize variables", &[]);
                     }
                 }
                 _ => {
@@ -423,7 +420,7 @@ impl<'a> Parser<'a> {
             }
         }
         if pipe.commands.is_empty() {
-            return self.fail_with("missing value for ", context, "");
+            return self.fail("missing value for %", &[context]);
         }
         for (i, command) in pipe.commands.iter().enumerate().skip(1) {
             let Is::Command(args) = &command.is else { continue };
@@ -431,7 +428,7 @@ impl<'a> Parser<'a> {
                 args.first().map(|a| &a.is),
                 Some(Is::Bool(_) | Is::Dot | Is::Nil | Is::Number(..) | Is::Str(..))
             ) {
-                return self.fail_with("non executable command in pipeline stage ", &(i + 1).to_string(), "");
+                return self.fail("non executable command in pipeline stage %", &[&(i + 1).to_string()]);
             }
         }
         Ok(tree(pos, Is::Pipe(pipe)))
@@ -467,7 +464,7 @@ impl<'a> Parser<'a> {
             }
         }
         if args.is_empty() {
-            return self.fail("empty command");
+            return self.fail("empty command", &[]);
         }
         Ok(tree(pos, Is::Command(args)))
     }
@@ -493,7 +490,7 @@ impl<'a> Parser<'a> {
             Is::Bool(_) | Is::Str(..) | Is::Number(..) | Is::Nil | Is::Dot => {
                 let mut text = String::new();
                 node::write(&mut text, &node);
-                self.fail_with("unexpected . after term ", &text::quoted(&text), "")
+                self.fail("unexpected . after term %", &[&text::quoted(&text)])
             }
             _ => Ok(Some(tree(pos, Is::Chain(node, names)))),
         }
@@ -506,13 +503,13 @@ impl<'a> Parser<'a> {
         let is = match item.tok {
             Tok::Identifier => match funcs::find(word) {
                 Some(f) => Is::Function(f),
-                None => return self.fail_with("function ", &text::quoted(word), " not defined"),
+                None => return self.fail("function % not defined", &[&text::quoted(word)]),
             },
             Tok::Dot => Is::Dot,
             Tok::Nil => Is::Nil,
             Tok::Variable => {
                 if !self.vars.iter().any(|v| &**v == word) {
-                    return self.fail_with("undefined variable ", &text::quoted(word), "");
+                    return self.fail("undefined variable %", &[&text::quoted(word)]);
                 }
                 Is::Variable(vec![Box::from(word)])
             }
@@ -522,12 +519,12 @@ impl<'a> Parser<'a> {
                 let read = if item.tok == Tok::CharConstant { number::character(word) } else { number::number(word) };
                 match read {
                     Ok(n) => Is::Number(Box::from(word), n),
-                    Err(why) => return self.fail(&why),
+                    Err(why) => return self.fail("%", &[&why]),
                 }
             }
             Tok::LeftParen => {
                 if self.depth >= DEEPEST {
-                    return self.fail("max expression depth exceeded");
+                    return self.fail("max expression depth exceeded", &[]);
                 }
                 self.depth += 1;
                 let pipe = self.pipeline("parenthesized pipeline", Tok::RightParen)?;
@@ -536,7 +533,7 @@ impl<'a> Parser<'a> {
             }
             Tok::Str | Tok::RawString => match number::unquote(word) {
                 Ok(bytes) => Is::Str(Box::from(word), Value::from_bytes(&Arc::from(""), &bytes)),
-                Err(why) => return self.fail(&why),
+                Err(why) => return self.fail("%", &[&why]),
             },
             _ => {
                 self.backup();
