@@ -18,7 +18,7 @@ use ::upon::{Engine, Value as Theirs, ValueAccess, ValueAccessOp, ValueMember};
 use crate::error::{Error, Result};
 use crate::formats::error_at;
 use crate::template::Context;
-use crate::text::float;
+use crate::text::{fill, float};
 use convert::Closed;
 use scan::{Scan, What};
 
@@ -35,7 +35,16 @@ pub struct Program {
 }
 
 /// The arguments of the call that comes next. One per render: upon's functions must be `'static` and shareable.
-type Aside = Arc<Mutex<(Theirs, Vec<Theirs>)>>;
+type Aside = Arc<Mutex<Call>>;
+
+/// A call on its way: see `scan` for its three steps.
+#[derive(Default)]
+struct Call {
+    head: Theirs,
+    rest: Theirs,
+    /// The look-up was made: what comes next is the last step.
+    is_done: bool,
+}
 
 impl Program {
     /// Compiles `text`; `name` stands in errors.
@@ -69,13 +78,10 @@ impl Program {
             [
                 ValueMember { access: ValueAccess::Key(scan::CALLS), .. },
                 ValueMember { access: ValueAccess::Index(n), .. },
-            ] => {
-                let (head, rest) = std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
-                self.call(ctx, *n, head, rest, &closed).map_err(|e| {
-                    failed.replace(Some((*n, e)));
-                    String::new()
-                })
-            }
+            ] => self.call(ctx, *n, &aside, &closed).map_err(|e| {
+                failed.replace(Some((*n, e)));
+                String::new()
+            }),
             // `{% if ?.name %}` asks whether there is such a name.
             [ValueMember { op: ValueAccessOp::Optional, .. }, ..] => Ok(Theirs::None),
             // upon comes here for `x?.name` too, when x is the variable of a loop and has no such field.
@@ -105,28 +111,32 @@ impl Program {
     }
 
     /// Call `n` of the template, with the arguments that were put aside.
-    fn call(&self, ctx: &Context, n: usize, head: Theirs, rest: Vec<Theirs>, closed: &Closed) -> Result<Theirs> {
-        let deep = |name: &str| {
-            let mut text = String::from(name);
-            text.push_str(": a value is nested more than 100 levels deep");
-            Error::config(text)
-        };
+    #[inline(never)]
+    fn call(&self, ctx: &Context, n: usize, aside: &Aside, closed: &Closed) -> Result<Theirs> {
         let (callee, is_filter) = match self.scan.sites.get(n).map(|site| &site.what) {
             Some(What::Call(callee)) => (callee, false),
             Some(What::Filter(callee)) => (callee, true),
             Some(What::Text(text)) => return Ok(Theirs::String(text.clone())),
             None => return Ok(Theirs::None),
         };
-        let mut args = Vec::with_capacity(rest.len().saturating_add(1));
-        for value in is_filter.then_some(head).into_iter().chain(rest) {
-            args.push(convert::from_upon(&value, closed, 0).ok_or_else(|| deep(callee.name))?);
+        let mut done = Call { is_done: true, ..Call::default() };
+        std::mem::swap(&mut done, &mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
+        let deep = || Error::config(fill("%: a value is nested more than 100 levels deep", &[callee.name]));
+        let mut args = Vec::new();
+        if is_filter {
+            args.push(convert::from_upon(&done.head, closed, 0).ok_or_else(deep)?);
+        }
+        if let Theirs::List(list) = &done.rest {
+            for value in list {
+                args.push(convert::from_upon(value, closed, 0).ok_or_else(deep)?);
+            }
         }
         if is_filter && SUBJECT_LAST.contains(&callee.name) {
             args.rotate_left(1);
         }
         convert::fit(callee, &mut args).map_err(Error::config)?;
         let result = (callee.call)(ctx, &args, callee.op)?;
-        convert::into_upon(&result, closed, 0).ok_or_else(|| deep(callee.name))
+        convert::into_upon(&result, closed, 0).ok_or_else(deep)
     }
 }
 
@@ -135,10 +145,14 @@ fn engine(aside: &Aside) -> Engine<'static> {
     // Before the engine is handed to anything: so nothing refers to upon's own formatter, which brings core's floats.
     engine.set_default_formatter(&print);
     let aside = aside.clone();
-    engine.add_function(scan::ASIDE, move |head: Theirs, rest: Vec<Theirs>| {
-        *aside.lock().unwrap_or_else(PoisonError::into_inner) = (head, rest);
+    engine.add_function(scan::STEP, move |head: Theirs, rest: Theirs| {
+        let mut call = aside.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut call.is_done) {
+            return rest;
+        }
+        (call.head, call.rest) = (head, rest);
+        Theirs::None
     });
-    engine.add_function(scan::SECOND, |_: Theirs, second: Theirs| second);
     engine
 }
 

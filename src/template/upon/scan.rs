@@ -1,20 +1,19 @@
 //! Rewrites a template so that upon can run it: upon's functions have a fixed number of arguments and cannot see the
-//! render's keys, so each call becomes a fixed pair of functions round a variable that stands for the call. It also
+//! render's keys, so each call becomes a function twice round a variable that stands for the call. It also
 //! mends what upon's lexer gets wrong (braces in plain text, comments that eat white space, text that ends in a
 //! backslash) and bounds what upon recurses over. It checks names and numbers of arguments; it evaluates nothing.
 //!
-//! `f(x, y)` becomes `__b(__a(0,[x, y]),__c.N)` and `x | f: y` becomes `x | __a:[y]|__b:__c.N`: upon evaluates from
-//! left to right, so `__a` puts the arguments aside, the look-up of `__c.N` is call N, and `__b` gives its result.
+//! `f(x, y)` becomes `__a(__a(0,[x, y]),__c.N)` and `x | f: y` becomes `x | __a:[y]|__a:__c.N`: upon evaluates from
+//! left to right, so the first `__a` puts the arguments aside, the look-up of `__c.N` is call N, and the second `__a`
+//! gives its result. One function for both, as each has its own copy of upon's way to arguments.
 
 use crate::error::{Error, Result};
 use crate::formats::error_at;
 use crate::template::funcs::{self, Func};
 use crate::template::go::time::METHODS;
 
-/// Puts arguments aside.
-pub const ASIDE: &str = "__a";
-/// Gives its second argument.
-pub const SECOND: &str = "__b";
+/// Puts arguments aside the first time, gives its second argument the next.
+pub const STEP: &str = "__a";
 /// The variable whose members are the calls.
 pub const CALLS: &str = "__c";
 
@@ -426,7 +425,7 @@ impl Scanner<'_> {
             let site = self.site(begin, What::Filter(self.function(begin, word)?));
             frame.filter = Some((site, false));
             (frame.commas, frame.pending) = (0, true);
-            self.emit(ASIDE, to);
+            self.emit(STEP, to);
             return Ok(Before::Other);
         }
         let after = self.skip_space(to);
@@ -464,7 +463,7 @@ impl Scanner<'_> {
         if is_call && !is_keyword {
             let site = self.site(begin, What::Call(self.function(begin, word)?));
             self.open(frames, Frame::new(b')', after, Some(site)))?;
-            self.emit("__b(__a(0,[", after.saturating_add(1));
+            self.emit("__a(__a(0,[", after.saturating_add(1));
             self.in_path = false;
             return Ok(Before::Other);
         }
@@ -513,7 +512,7 @@ impl Scanner<'_> {
         if let Some((site, colon)) = frame.filter.take() {
             let given = if colon { frame.count() } else { 0 };
             self.check(site, given.saturating_add(1))?;
-            self.emit(if colon { "]|__b:" } else { ":[]|__b:" }, self.at);
+            self.emit(if colon { "]|__a:" } else { ":[]|__a:" }, self.at);
             self.member(site);
         }
         Ok(())
