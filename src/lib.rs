@@ -17,6 +17,7 @@ pub mod formats;
 pub mod front;
 pub mod guard;
 pub mod log;
+pub mod map;
 pub mod md5;
 pub mod plan;
 pub mod request;

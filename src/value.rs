@@ -2,7 +2,7 @@
 //! It is walked by hand; nothing is derived from it. Strings are shared, so a clone is cheap, and the
 //! type can go to another thread.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::sync::Arc;
 
 /// What a list's elements are, where Go's static type of the slice matters (`[]string` is not `[]interface {}`).
@@ -63,7 +63,7 @@ pub enum Value {
     /// A list.
     List(Arc<List>),
     /// A map with string keys, in key order.
-    Map(Arc<BTreeMap<String, Value>>),
+    Map(Arc<Map>),
     /// A key with its value.
     Pair(Arc<Pair>),
     /// A point in time, in UTC.
@@ -107,7 +107,7 @@ impl Value {
         Value::List(Arc::new(List { elem, items }))
     }
     /// A map.
-    pub fn map(map: BTreeMap<String, Value>) -> Value {
+    pub fn map(map: Map) -> Value {
         Value::Map(Arc::new(map))
     }
     /// The text of a `Str`.
@@ -141,7 +141,7 @@ impl Value {
         }
     }
     /// The entries of a map.
-    pub fn as_map(&self) -> Option<&BTreeMap<String, Value>> {
+    pub fn as_map(&self) -> Option<&Map> {
         match self {
             Value::Map(m) => Some(m),
             _ => None,

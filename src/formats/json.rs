@@ -3,9 +3,9 @@
 //! file; and as one reader is enough, the sources read their answers with it too (serde_json beside it would be
 //! 10,000 bytes). Tests compare it with serde_json. It never looks at files.
 
+use crate::map::Map;
 use crate::text::{self, float, time};
 use crate::value::{Time, Value};
-use std::collections::BTreeMap;
 
 /// Arrays and objects nest no deeper.
 const DEEPEST: usize = 100;
@@ -100,7 +100,7 @@ impl Parser<'_> {
         }
     }
     fn object(&mut self, depth: usize) -> Result<Value, String> {
-        let mut map = BTreeMap::new();
+        let mut map = Map::new();
         self.at += 1;
         if self.solid() == Some(b'}') {
             self.at += 1;

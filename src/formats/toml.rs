@@ -6,8 +6,8 @@ mod scalar;
 
 use super::error_at;
 use crate::error::{Error, Result};
+use crate::map::Map;
 use crate::value::Value;
-use std::collections::BTreeMap;
 
 /// Most levels of tables and arrays inside one another.
 const DEPTH: usize = 100;
@@ -33,7 +33,7 @@ enum Kind {
     Array(Vec<usize>),
     /// `[[x]]`: grows, never empty.
     Tables(Vec<usize>),
-    Table(How, BTreeMap<String, Value>),
+    Table(How, Map),
 }
 
 /// How a table came to be: that decides who may still add to it.
@@ -73,7 +73,7 @@ struct Parser<'a> {
 pub fn parse(name: &str, text: &str) -> Result<Doc> {
     let at = if text.starts_with('\u{feff}') { 3 } else { 0 };
     let mut p = Parser { name, text, bytes: text.as_bytes(), at, mark: (0, 1), nodes: Vec::new() };
-    p.node(1, Kind::Table(How::Header, BTreeMap::new()));
+    p.node(1, Kind::Table(How::Header, Map::new()));
     let mut section = 0;
     let mut depth = 0;
     loop {
@@ -152,7 +152,7 @@ fn to_value(nodes: &[Node], at: usize) -> Value {
             Value::list(list)
         }
         Some(Kind::Table(_, map)) => {
-            let mut out = BTreeMap::new();
+            let mut out = Map::new();
             for (key, node) in map {
                 if let Some(node) = index(node) {
                     out.insert(key.clone(), to_value(nodes, node));
@@ -293,10 +293,10 @@ impl Parser<'_> {
             let next = match member(&self.nodes, at, &part.name) {
                 Some(next) => next,
                 None if last && many => self.put(at, &part.name, line, Kind::Tables(Vec::new())),
-                None => self.put(at, &part.name, line, Kind::Table(How::Implied, BTreeMap::new())),
+                None => self.put(at, &part.name, line, Kind::Table(How::Implied, Map::new())),
             };
             if last && many {
-                at = self.node(line, Kind::Table(How::Header, BTreeMap::new()));
+                at = self.node(line, Kind::Table(How::Header, Map::new()));
             }
             match self.nodes.get_mut(next).map(|n| &mut n.kind) {
                 Some(Kind::Tables(items)) if last && many => items.push(at),
@@ -341,7 +341,7 @@ impl Parser<'_> {
                     Some(Kind::Table(How::Dotted, _)) => old,
                     _ => return Err(self.taken(part, old, ", and cannot be extended by a dotted key")),
                 },
-                None => self.put(at, &part.name, line, Kind::Table(How::Dotted, BTreeMap::new())),
+                None => self.put(at, &part.name, line, Kind::Table(How::Dotted, Map::new())),
             };
         }
         Ok(())
@@ -381,7 +381,7 @@ impl Parser<'_> {
     fn inline(&mut self, depth: usize) -> Result<Kind> {
         self.at += 1;
         // A node of its own, so that its pairs find it; the caller puts what it holds where it belongs.
-        let table = self.node(0, Kind::Table(How::Inline, BTreeMap::new()));
+        let table = self.node(0, Kind::Table(How::Inline, Map::new()));
         self.blank();
         while !self.eat(b'}') {
             self.pair(table, depth)?;

@@ -14,15 +14,13 @@ mod scalar;
 
 use super::error_at;
 use crate::error::{Error, Result};
+use crate::map::Map;
 use crate::value::Value;
-use std::collections::BTreeMap;
 
 /// Most levels of collections inside one another.
 const DEPTH: usize = 100;
 /// Most values that aliases may copy: a few of them in a row can name more than any memory holds.
 const COPIES: usize = 1_000_000;
-
-type Map = BTreeMap<String, Value>;
 
 /// A scalar as it is written: a key, or what a value is made of.
 struct Scalar {
@@ -96,7 +94,7 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Value>> {
             }
             continue;
         }
-        p.anchors.clear();
+        p.anchors = Map::new();
         docs.push(p.node(None, 0, !is_marked)?);
         p.gap(false)?;
         if p.peek().is_some() && !p.is_marker() {

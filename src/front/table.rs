@@ -2,8 +2,8 @@
 //! another kind) is kept with its file and line, and said by `verdict`; look-ups go on with a default, so that their callers
 //! read straight through. It knows no meaning of any key.
 
+use crate::map::Map;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::formats::toml::{self, Doc};
@@ -25,10 +25,10 @@ pub struct Table<'a> {
     document: &'a Document,
     /// Where it is: `template.0`.
     path: String,
-    map: &'a BTreeMap<String, Value>,
+    map: &'a Map,
 }
 
-static EMPTY: BTreeMap<String, Value> = BTreeMap::new();
+static EMPTY: Map = Map::new();
 
 impl Document {
     /// Reads it; `name` stands in errors.

@@ -1,7 +1,8 @@
 //! Block collections of YAML: what a line's indentation and its first characters make of it.
 
-use super::{DEPTH, Map, Parser, Props, Scalar, is_blank, merge};
+use super::{DEPTH, Parser, Props, Scalar, is_blank, merge};
 use crate::error::Result;
+use crate::map::Map;
 use crate::value::Value;
 
 impl Parser<'_> {

@@ -1,7 +1,8 @@
 //! Flow collections of YAML: `[a, b]` and `{a: b}`, over as many lines as they like. JSON's are such.
 
-use super::{DEPTH, Map, Parser, Props, Scalar, merge};
+use super::{DEPTH, Parser, Props, Scalar, merge};
 use crate::error::Result;
+use crate::map::Map;
 use crate::value::Value;
 
 impl Parser<'_> {

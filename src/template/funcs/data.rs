@@ -3,10 +3,10 @@
 use super::{MOST_ITEMS, check_bytes, check_items, fail, int_arg, sort, text_arg};
 use crate::error::{Error, Result};
 use crate::formats::json;
+use crate::map::Map;
 use crate::template::Context;
 use crate::template::go::fmt::type_name;
 use crate::value::{Elem, List, Value};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Lists and maps that functions build nest no deeper: printing and freeing them walks down.
@@ -29,7 +29,7 @@ pub fn map(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     if !args.len().is_multiple_of(2) {
         return fail("invalid map call", &[]);
     }
-    let mut map = BTreeMap::new();
+    let mut map = Map::new();
     for pair in args.chunks(2) {
         let [Value::Str(key), value] = pair else {
             return fail("map keys must be strings", &[]);
@@ -59,7 +59,7 @@ pub fn append(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     built(Value::list(items))
 }
 
-fn map_arg(args: &[Value]) -> Option<&BTreeMap<String, Value>> {
+fn map_arg(args: &[Value]) -> Option<&Map> {
     args.first().and_then(Value::as_map)
 }
 
@@ -128,7 +128,7 @@ pub fn from_json(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let v = json::parse(text_arg(args, 0)).map_err(Error::config)?;
     let what = match (op, &v) {
         (b'a', _) | (b'M', Value::Map(_)) | (b'L', Value::List(_)) => return Ok(v),
-        (b'M', Value::Nil) => return Ok(Value::map(BTreeMap::new())),
+        (b'M', Value::Nil) => return Ok(Value::map(Map::new())),
         (_, Value::Nil) => return Ok(Value::list(Vec::new())),
         (_, Value::Map(_)) => "object",
         (_, Value::List(_)) => "array",

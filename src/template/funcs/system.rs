@@ -3,9 +3,9 @@
 
 use super::{distinct, text_arg};
 use crate::error::Result;
+use crate::map::Map;
 use crate::template::Context;
 use crate::value::{Time, Value};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,7 +49,7 @@ pub fn lookup(_: &Context, args: &[Value], wanted: u8) -> Result<Value> {
 /// text of all four. Empty when there is no such name; but an error, unlike in confd, when nobody knows: a name server
 /// that is down must not empty a file.
 pub fn lookup_srv(ctx: &Context, args: &[Value], _: u8) -> Result<Value> {
-    let mut all = BTreeMap::new();
+    let mut all = Map::new();
     for s in crate::dns::lookup_srv(text_arg(args, 0), text_arg(args, 1), text_arg(args, 2))? {
         let mut key = String::from(&s.target);
         let mut fields = vec![Value::str("Target"), Value::str(&s.target)];

@@ -5,6 +5,7 @@ use super::exec::State;
 use super::node::{Is, Node, Tree};
 use super::{fmt, time};
 use crate::error::{Error, Result};
+use crate::map::Map;
 use crate::template::funcs::{Func, arity, param};
 use crate::value::{Elem, Value};
 
@@ -142,7 +143,7 @@ impl<'p> State<'p, '_> {
             }
             (b'S', Value::Nil) => return Ok(Value::typed_list(Elem::Str, Vec::new())),
             (b'L', Value::Nil) => return Ok(Value::list(Vec::new())),
-            (b'M', Value::Nil) => return Ok(Value::map(std::collections::BTreeMap::new())),
+            (b'M', Value::Nil) => return Ok(Value::map(Map::new())),
             (_, Value::Nil) => return self.fail("invalid value; expected %", &[type_of(param)]),
             _ => false,
         };

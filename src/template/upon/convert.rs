@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use ::upon::Value as Theirs;
 
+use crate::map::Map;
 use crate::template::Context;
 use crate::template::funcs::{self, Func};
 use crate::value::{Elem, Pair, Value};
@@ -141,7 +142,7 @@ pub fn from_upon(value: &Theirs, closed: &Closed, depth: usize) -> Option<Value>
                 let value = from_upon(item, closed, deeper)?;
                 return Some(Value::Pair(Arc::new(Pair { key: Arc::from(key.as_str()), value })));
             }
-            let mut ours = BTreeMap::new();
+            let mut ours = Map::new();
             for (key, item) in map {
                 ours.insert(key.clone(), from_upon(item, closed, deeper)?);
             }
