@@ -19,38 +19,37 @@ pub fn encode(data: &[u8]) -> String {
     text
 }
 
-/// Decodes; `None` when the text is no base64. Line ends are skipped, as Go's decoder does.
+/// Decodes; `None` when the text is no base64, also when bits are left over that no encoder sets.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
+    read(text, true).ok()
+}
+
+/// Decodes. Line ends are skipped, as Go's decoder does; `strict`: bits that are left over are 0, which Go does not ask.
+///
+/// # Errors
+/// Where the text is no base64, in bytes.
+#[inline(never)]
+pub fn read(text: &str, strict: bool) -> Result<Vec<u8>, usize> {
     let mut data = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held, mut padding, mut count) = (0u32, 0u32, 0u32, 0u32);
-    for b in text.bytes() {
-        let six = match b {
-            b'A'..=b'Z' => b - b'A',
-            b'a'..=b'z' => b - b'a' + 26,
-            b'0'..=b'9' => b - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'\r' | b'\n' => continue,
-            b'=' => {
-                padding += 1;
-                count = count.wrapping_add(1);
-                continue;
+    let (mut bits, mut count, mut pads) = (0u32, 0u32, 0u32);
+    for (at, b) in text.bytes().enumerate() {
+        let six = ALPHABET.iter().position(|letter| *letter == b);
+        match six {
+            Some(six) if pads == 0 => {
+                bits = bits << 6 | six as u32;
+                count = (count + 1) % 4;
+                if count != 1 {
+                    let held = (4 - count) % 4 * 2;
+                    data.push((bits >> held) as u8);
+                    bits &= (1 << held) - 1;
+                }
             }
-            _ => return None,
-        };
-        if padding > 0 {
-            return None;
-        }
-        count = count.wrapping_add(1);
-        bits = bits << 6 | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            data.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
+            None if matches!(b, b'\r' | b'\n') => {}
+            None if b == b'=' && count >= 2 && count + pads < 4 => pads += 1,
+            _ => return Err(at),
         }
     }
-    (count.is_multiple_of(4) && padding <= 2 && bits == 0).then_some(data)
+    if matches!((count, pads), (0, _) | (2, 2) | (3, 1)) && !(strict && bits != 0) { Ok(data) } else { Err(text.len()) }
 }
 
 #[cfg(test)]
@@ -67,6 +66,11 @@ mod tests {
         }
         for bad in ["Zg", "Zg=", "Z===", "Zg==Zg==", "Zh==", "Z!==", "====", "Zg==="] {
             assert_eq!(decode(bad), None, "{bad}");
+        }
+        for (text, want) in
+            [("Zh==", Ok(&b"f"[..])), ("Zm9vZ", Err(5)), ("Zg==Z", Err(4)), ("Z!==", Err(1)), ("Zg=", Err(3))]
+        {
+            assert_eq!(read(text, false).as_deref().map_err(|at| *at), want, "{text}");
         }
         assert_eq!(decode("Zm9v\r\nYmFy").as_deref(), Some(&b"foobar"[..]));
     }

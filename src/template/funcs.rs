@@ -158,6 +158,22 @@ pub fn param(f: &Func, at: usize) -> u8 {
     params.clone().nth(at).or(params.last()).copied().unwrap_or(b'a')
 }
 
+/// Whether a value is what a parameter asks for, lists of strings apart.
+#[inline(never)]
+pub fn fits(param: u8, v: &Value) -> bool {
+    matches!(
+        (param, v),
+        (b'a', _)
+            | (b's', Value::Str(_))
+            | (b'i', Value::Int(_))
+            | (b'f', Value::Float(_))
+            | (b'b', Value::Bool(_))
+            | (b'L', Value::List(_))
+            | (b'M', Value::Map(_))
+            | (b't', Value::Time(_))
+    )
+}
+
 /// All functions, in the order of their names.
 pub fn all() -> &'static [Func] {
     TABLE

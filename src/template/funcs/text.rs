@@ -2,12 +2,12 @@
 
 use super::sha256::digest;
 use super::{check_bytes, check_items, fail, int_arg, strings, text_arg};
-use crate::case;
 use crate::error::Result;
 use crate::template::Context;
 use crate::template::go::fmt;
 use crate::text::{self, path};
 use crate::value::Value;
+use crate::{base64, case};
 use std::sync::Arc;
 
 #[inline(never)]
@@ -253,52 +253,17 @@ pub fn js(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     made(&out)
 }
 
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 /// Standard base64, padded; takes bytes that are no text.
 pub fn base64_encode(_: &Context, args: &[Value], _: u8) -> Result<Value> {
-    let data = any_text(args.first())?;
-    let mut out = Vec::with_capacity(data.len() / 3 * 4 + 4);
-    for chunk in data.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let n = (byte(0) << 16) | (byte(1) << 8) | byte(2);
-        for i in 0..4 {
-            let six = usize::try_from((n >> (18 - 6 * i)) & 63).unwrap_or(0);
-            let c = BASE64.get(six).copied().unwrap_or(b'=');
-            out.push(if i as usize > chunk.len() { b'=' } else { c });
-        }
-    }
-    made(&out)
+    made(base64::encode(any_text(args.first())?).as_bytes())
 }
 
 /// Standard base64, padded; line ends are passed over.
 pub fn base64_decode(_: &Context, args: &[Value], _: u8) -> Result<Value> {
-    let s = text_arg(args, 0).as_bytes();
-    let mut out = Vec::new();
-    let (mut bits, mut count, mut pads) = (0_u32, 0, 0);
-    for (i, c) in s.iter().enumerate() {
-        let six = BASE64.iter().position(|b| b == c);
-        match (six, c) {
-            (_, b'\r' | b'\n') => continue,
-            (None, b'=') if count >= 2 && count + pads < 4 => pads += 1,
-            (Some(six), _) if pads == 0 => {
-                bits = (bits << 6) | u32::try_from(six).unwrap_or(0);
-                count += 1;
-                if count == 4 {
-                    text::put(&mut out, bits.to_be_bytes().get(1..).unwrap_or(&[]));
-                    (bits, count) = (0, 0);
-                }
-            }
-            _ => return fail("illegal base64 data at input byte %", &[&i.to_string()]),
-        }
+    match base64::read(text_arg(args, 0), false) {
+        Ok(data) => made(&data),
+        Err(at) => fail("illegal base64 data at input byte %", &[&at.to_string()]),
     }
-    match (count, pads) {
-        (0, _) => {}
-        (2, 2) => out.push(u8::try_from((bits >> 4) & 255).unwrap_or(0)),
-        (3, 1) => text::put(&mut out, (bits << 6).to_be_bytes().get(1..3).unwrap_or(&[])),
-        _ => return fail("illegal base64 data at input byte %", &[&s.len().to_string()]),
-    }
-    made(&out)
 }
 
 /// The SHA-256 of a text, in hexadecimal.

@@ -6,7 +6,7 @@ use super::node::{Is, Node, Tree};
 use super::{fmt, time};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::template::funcs::{Func, arity, param};
+use crate::template::funcs::{Func, arity, fits, param};
 use crate::value::{Elem, Value};
 
 /// A value's method of this name, if it has one.
@@ -128,14 +128,6 @@ impl<'p> State<'p, '_> {
     /// The value, when it may be assigned to the parameter.
     fn fit(&mut self, value: Value, param: u8) -> Result<Value> {
         let good = match (param, &value) {
-            (b'a', _)
-            | (b's', Value::Str(_))
-            | (b'i', Value::Int(_))
-            | (b'f', Value::Float(_))
-            | (b'b', Value::Bool(_))
-            | (b'L', Value::List(_))
-            | (b'M', Value::Map(_))
-            | (b't', Value::Time(_)) => true,
             (b'S', Value::List(l)) => l.elem == Elem::Str,
             (b's', Value::Bytes(b)) => {
                 let why = not_text(&b.key).into_text();
@@ -144,8 +136,8 @@ impl<'p> State<'p, '_> {
             (b'S', Value::Nil) => return Ok(Value::typed_list(Elem::Str, Vec::new())),
             (b'L', Value::Nil) => return Ok(Value::list(Vec::new())),
             (b'M', Value::Nil) => return Ok(Value::map(Map::new())),
-            (_, Value::Nil) => return self.fail("invalid value; expected %", &[type_of(param)]),
-            _ => false,
+            (_, Value::Nil) if param != b'a' => return self.fail("invalid value; expected %", &[type_of(param)]),
+            _ => fits(param, &value),
         };
         if good {
             return Ok(value);

@@ -14,6 +14,7 @@ use ::upon::Value as Theirs;
 use crate::map::Map;
 use crate::template::Context;
 use crate::template::funcs::{self, Func};
+use crate::text::fill;
 use crate::value::{Elem, Pair, Value};
 
 /// Deepest value that goes through.
@@ -38,19 +39,21 @@ impl<'a> Closed<'a> {
     fn close(&self, value: &Value, field: &str, shown: &str) -> Theirs {
         let mut values = self.values.borrow_mut();
         let mut map = BTreeMap::new();
-        map.insert(field.to_string(), Theirs::String(shown.to_string()));
-        map.insert(NUMBER.to_string(), Theirs::Integer(i64::try_from(values.len()).unwrap_or(i64::MAX)));
+        put(&mut map, field, Theirs::String(shown.to_string()));
+        put(&mut map, NUMBER, Theirs::Integer(i64::try_from(values.len()).unwrap_or(i64::MAX)));
         values.push(value.clone());
         Theirs::Map(map)
     }
 }
 
+#[inline(never)]
+fn put(map: &mut BTreeMap<String, Theirs>, key: &str, value: Theirs) {
+    map.insert(key.to_string(), value);
+}
+
 /// Why a value cannot be used as text, for the key it came from.
 pub fn not_text(key: &str) -> String {
-    let mut text = String::from("the value of ");
-    text.push_str(key);
-    text.push_str(" is not UTF-8 text: use base64Encode");
-    text
+    fill("the value of % is not UTF-8 text: use base64Encode", &[key])
 }
 
 /// What to print for a value that travels closed, or the key of one that is no text.
@@ -92,17 +95,17 @@ pub fn into_upon(value: &Value, closed: &Closed, depth: usize) -> Option<Theirs>
         Value::Map(m) => {
             let mut map = BTreeMap::new();
             for (key, item) in m.iter() {
-                map.insert(key.clone(), into_upon(item, closed, deeper)?);
+                put(&mut map, key, into_upon(item, closed, deeper)?);
             }
             Theirs::Map(map)
         }
         Value::Pair(p) => {
             let item = into_upon(&p.value, closed, deeper)?;
             let mut map = BTreeMap::new();
-            map.insert("Key".to_string(), Theirs::String(p.key.to_string()));
-            map.insert("Value".to_string(), item.clone());
-            map.insert("key".to_string(), Theirs::String(p.key.to_string()));
-            map.insert("value".to_string(), item);
+            for (key, value) in [("Key", "Value"), ("key", "value")] {
+                put(&mut map, key, Theirs::String(p.key.to_string()));
+                put(&mut map, value, item.clone());
+            }
             Theirs::Map(map)
         }
     })
@@ -186,21 +189,13 @@ pub fn fit(callee: &Func, args: &mut [Value]) -> Result<(), String> {
         };
         for part in parts {
             if let Value::Bytes(b) = part {
-                let mut text = String::from(callee.name);
-                text.push_str(": ");
-                text.push_str(&not_text(&b.key));
-                return Err(text);
+                return Err(fill("%: %", &[callee.name, &not_text(&b.key)]));
             }
         }
+        if funcs::fits(param, arg) {
+            continue;
+        }
         let want = match (param, &*arg) {
-            (b's', Value::Str(_))
-            | (b'i', Value::Int(_))
-            | (b'f', Value::Float(_))
-            | (b'b', Value::Bool(_))
-            | (b'L', Value::List(_))
-            | (b'M', Value::Map(_))
-            | (b't', Value::Time(_))
-            | (b'a', _) => continue,
             // Every number of a JSON text is a float.
             (b'i', Value::Float(f)) if whole(*f).is_some() => {
                 *arg = Value::Int(whole(*f).unwrap_or(0));
@@ -225,14 +220,8 @@ pub fn fit(callee: &Func, args: &mut [Value]) -> Result<(), String> {
             (b'L', _) => "a list",
             _ => "a map",
         };
-        let mut text = String::from(callee.name);
-        text.push_str(": argument ");
-        text.push_str(&i.saturating_add(1).to_string());
-        text.push_str(" must be ");
-        text.push_str(want);
-        text.push_str(", not ");
-        text.push_str(human(arg));
-        return Err(text);
+        let number = i.saturating_add(1).to_string();
+        return Err(fill("%: argument % must be %, not %", &[callee.name, &number, want, human(arg)]));
     }
     Ok(())
 }
