@@ -3,23 +3,11 @@
 
 use crate::value::{Named, Time};
 
+// Tables are texts cut at their spaces: a list of texts costs 24 bytes for each of them.
 /// Months from January.
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
+static MONTHS: &str = "January February March April May June July August September October November December";
 /// Days from Sunday.
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+static DAYS: &str = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday";
 
 /// A date and a time of day.
 pub struct Civil {
@@ -78,18 +66,13 @@ pub fn civil(t: Time) -> Civil {
 
 /// The name behind a month or a day of the week.
 pub fn name(of: Named, n: i64) -> String {
-    let (table, at, word): (&[&str], i64, &str) = match of {
-        Named::Month => (&MONTHS, n.wrapping_sub(1), "%!Month("),
-        Named::Weekday => (&DAYS, n, "%!Weekday("),
+    let (table, at, word) = match of {
+        Named::Month => (MONTHS, n.wrapping_sub(1), "%!Month("),
+        Named::Weekday => (DAYS, n, "%!Weekday("),
     };
-    match usize::try_from(at).ok().and_then(|i| table.get(i)) {
-        Some(s) => (*s).to_string(),
-        None => {
-            let mut s = String::from(word);
-            s.push_str(&n.to_string());
-            s.push(')');
-            s
-        }
+    match usize::try_from(at).ok().and_then(|i| table.split(' ').nth(i)) {
+        Some(s) => s.to_string(),
+        None => [word, &n.to_string(), ")"].concat(),
     }
 }
 
@@ -110,44 +93,11 @@ fn padded(out: &mut String, n: i64, width: usize, pad: char) {
     out.push_str(&text);
 }
 
-/// The words of a layout that can be told by their start alone, longest first where one starts another. The second
-/// field says what to write.
-static WORDS: &[(&str, u8)] = &[
-    ("January", b'B'),
-    ("Jan", b'b'),
-    ("Monday", b'A'),
-    ("Mon", b'a'),
-    ("MST", b'Z'),
-    ("2006", b'Y'),
-    ("002", b'J'),
-    ("__2", b'K'),
-    ("_2006", b'_'),
-    ("_2", b'e'),
-    ("01", b'm'),
-    ("02", b'd'),
-    ("03", b'I'),
-    ("04", b'M'),
-    ("05", b'S'),
-    ("06", b'y'),
-    ("15", b'H'),
-    ("1", b'n'),
-    ("2", b'D'),
-    ("3", b'i'),
-    ("4", b'N'),
-    ("5", b's'),
-    ("PM", b'P'),
-    ("pm", b'p'),
-    ("-07:00:00", b'2'),
-    ("-07:00", b'1'),
-    ("-070000", b'3'),
-    ("-0700", b'0'),
-    ("-07", b'4'),
-    ("Z07:00:00", b'U'),
-    ("Z07:00", b'U'),
-    ("Z070000", b'U'),
-    ("Z0700", b'U'),
-    ("Z07", b'U'),
-];
+/// The words of a layout that can be told by their start alone, longest first where one starts another, and what to
+/// write for each: `>` a text, a digit that many digits of a field, or else see `write_word`.
+static WORDS: &str = "January=B Jan=b Monday=A Mon=a MST=>UTC 2006=4y 002=3j __2=3j _2006=_ _2=2d 01=2m 02=2d 03=2I 04=2M \
+    05=2S 06=2Y 15=2H 1=1m 2=1d 3=1I 4=1M 5=1S PM=P pm=p -07:00:00=>+00:00:00 -07:00=>+00:00 -070000=>+000000 \
+    -0700=>+0000 -07=>+00 Z07:00:00=>Z Z07:00=>Z Z070000=>Z Z0700=>Z Z07=>Z";
 
 /// A time by a layout in Go's terms ("2006-01-02 15:04:05").
 pub fn format(t: Time, layout: &str) -> String {
@@ -155,68 +105,56 @@ pub fn format(t: Time, layout: &str) -> String {
     let mut out = String::with_capacity(layout.len() + 10);
     let mut rest = layout;
     while let Some(first) = rest.chars().next() {
-        if let Some(len) = fraction(rest) {
+        let mut len = first.len_utf8();
+        if let Some(fraction) = fraction(rest) {
+            len = fraction;
             write_fraction(&mut out, t.nanos, rest.get(..len).unwrap_or(""));
-            rest = rest.get(len..).unwrap_or("");
-            continue;
-        }
-        let word = WORDS.iter().find(|(w, _)| rest.starts_with(w));
-        let after = |w: &str| rest.get(w.len()..).unwrap_or("");
-        match word {
-            // "Jan" and "Mon" are no words of the layout inside a longer word ("Month").
-            Some((w, b'b' | b'a')) if after(w).starts_with(|x: char| x.is_ascii_lowercase()) => {
-                out.push(first);
-                rest = rest.get(first.len_utf8()..).unwrap_or("");
-            }
-            Some((w, what)) => {
-                write_word(&mut out, &c, *what);
-                rest = after(w);
-            }
-            None => {
-                out.push(first);
-                rest = rest.get(first.len_utf8()..).unwrap_or("");
+        } else {
+            let mut words = WORDS.split(' ').filter_map(|w| w.split_once('='));
+            let after = |w: &str| rest.get(w.len()..).unwrap_or("");
+            match words.find(|(w, _)| rest.starts_with(w)) {
+                // "Jan" and "Mon" are no words of the layout inside a longer word ("Month").
+                Some((w, "b" | "a")) if after(w).starts_with(|x: char| x.is_ascii_lowercase()) => out.push(first),
+                Some((w, what)) => {
+                    len = w.len();
+                    write_word(&mut out, &c, w, what);
+                }
+                None => out.push(first),
             }
         }
+        rest = rest.get(len..).unwrap_or("");
     }
     out
 }
 
-fn write_word(out: &mut String, c: &Civil, what: u8) {
-    let twelve = if c.hour % 12 == 0 { 12 } else { c.hour % 12 };
-    match what {
-        b'B' => out.push_str(&name(Named::Month, c.month)),
-        b'b' => out.push_str(name(Named::Month, c.month).get(..3).unwrap_or("")),
-        b'A' => out.push_str(&name(Named::Weekday, c.weekday)),
-        b'a' => out.push_str(name(Named::Weekday, c.weekday).get(..3).unwrap_or("")),
-        b'Z' => out.push_str("UTC"),
-        b'Y' => padded(out, c.year, 4, '0'),
+fn write_word(out: &mut String, c: &Civil, word: &str, what: &str) {
+    let bytes = what.as_bytes();
+    let first = bytes.first().copied().unwrap_or(0);
+    let (of, n) = if matches!(first, b'B' | b'b') { (Named::Month, c.month) } else { (Named::Weekday, c.weekday) };
+    match first {
+        b'>' => out.push_str(what.get(1..).unwrap_or("")),
+        b'B' | b'A' => out.push_str(&name(of, n)),
+        b'b' | b'a' => out.push_str(name(of, n).get(..3).unwrap_or("")),
+        b'P' => out.push_str(if c.hour >= 12 { "PM" } else { "AM" }),
+        b'p' => out.push_str(if c.hour >= 12 { "pm" } else { "am" }),
         b'_' => {
             out.push('_');
             padded(out, c.year, 4, '0');
         }
-        b'y' => padded(out, c.year.rem_euclid(100), 2, '0'),
-        b'J' => padded(out, c.yearday, 3, '0'),
-        b'K' => padded(out, c.yearday, 3, ' '),
-        b'm' => padded(out, c.month, 2, '0'),
-        b'n' => padded(out, c.month, 1, '0'),
-        b'd' => padded(out, c.day, 2, '0'),
-        b'e' => padded(out, c.day, 2, ' '),
-        b'D' => padded(out, c.day, 1, '0'),
-        b'H' => padded(out, c.hour, 2, '0'),
-        b'I' => padded(out, twelve, 2, '0'),
-        b'i' => padded(out, twelve, 1, '0'),
-        b'M' => padded(out, c.minute, 2, '0'),
-        b'N' => padded(out, c.minute, 1, '0'),
-        b'S' => padded(out, c.second, 2, '0'),
-        b's' => padded(out, c.second, 1, '0'),
-        b'P' => out.push_str(if c.hour >= 12 { "PM" } else { "AM" }),
-        b'p' => out.push_str(if c.hour >= 12 { "pm" } else { "am" }),
-        b'0' => out.push_str("+0000"),
-        b'1' => out.push_str("+00:00"),
-        b'2' => out.push_str("+00:00:00"),
-        b'3' => out.push_str("+000000"),
-        b'4' => out.push_str("+00"),
-        _ => out.push('Z'),
+        _ => {
+            let n = match bytes.get(1) {
+                Some(b'y') => c.year,
+                Some(b'Y') => c.year.rem_euclid(100),
+                Some(b'j') => c.yearday,
+                Some(b'm') => c.month,
+                Some(b'd') => c.day,
+                Some(b'H') => c.hour,
+                Some(b'I') => (c.hour + 11) % 12 + 1,
+                Some(b'M') => c.minute,
+                _ => c.second,
+            };
+            padded(out, n, usize::from(first.wrapping_sub(b'0')), if word.starts_with('_') { ' ' } else { '0' });
+        }
     }
 }
 

@@ -75,8 +75,8 @@ pub fn atoi(_: &Context, args: &[Value], _: u8) -> Result<Value> {
 
 /// One of Go's words for true and false.
 pub fn parse_bool(_: &Context, args: &[Value], _: u8) -> Result<Value> {
-    static WORDS: [&str; 12] = ["1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"];
-    match WORDS.iter().position(|w| *w == text_arg(args, 0)) {
+    let mut words = "1 t T true TRUE True 0 f F false FALSE False".split(' ');
+    match words.position(|w| w == text_arg(args, 0)) {
         Some(at) => Ok(Value::Bool(at < 6)),
         None => fail("strconv.ParseBool: parsing the text: invalid syntax", &[]), // which may be a secret
     }

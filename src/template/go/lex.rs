@@ -74,20 +74,22 @@ pub enum Tok {
     With,
 }
 
-static KEYWORDS: &[(&str, Tok)] = &[
-    ("block", Tok::Block),
-    ("break", Tok::Break),
-    ("continue", Tok::Continue),
-    ("define", Tok::Define),
-    ("else", Tok::Else),
-    ("end", Tok::End),
-    ("false", Tok::Bool),
-    ("if", Tok::If),
-    ("nil", Tok::Nil),
-    ("range", Tok::Range),
-    ("template", Tok::Template),
-    ("true", Tok::Bool),
-    ("with", Tok::With),
+/// The keywords, and what each is: a list of texts would cost 24 bytes for each of them.
+static KEYWORDS: &str = "block break continue define else end false if nil range template true with";
+static KEYS: [Tok; 13] = [
+    Tok::Block,
+    Tok::Break,
+    Tok::Continue,
+    Tok::Define,
+    Tok::Else,
+    Tok::End,
+    Tok::Bool,
+    Tok::If,
+    Tok::Nil,
+    Tok::Range,
+    Tok::Template,
+    Tok::Bool,
+    Tok::With,
 ];
 
 /// A token: the bytes `from..to` of the text.
@@ -344,7 +346,8 @@ impl<'a> Lexer<'a> {
             return self.fail_at("bad character ", self.peek());
         }
         let word = self.text.get(self.start..self.pos).unwrap_or("");
-        let tok = KEYWORDS.iter().find(|k| k.0 == word).map_or(Tok::Identifier, |k| k.1);
+        let tok =
+            KEYWORDS.split(' ').position(|k| k == word).and_then(|at| KEYS.get(at)).copied().unwrap_or(Tok::Identifier);
         self.simple(tok)
     }
 
