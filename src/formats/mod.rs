@@ -19,14 +19,14 @@ pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
             break;
         }
         match c {
-            '\n' => (line, column, start) = (line.saturating_add(1), 0, at.saturating_add(1)),
+            '\n' => (line, column, start) = (line + 1, 0, at + 1),
             '\u{feff}' if at == 0 => start = c.len_utf8(),
-            _ => column = column.saturating_add(1),
+            _ => column = column + 1,
         }
     }
     let line = line.to_string();
     let mut out = String::from(name);
-    for part in [":", &line, ":", &column.saturating_add(1).to_string(), ": ", message, "\n ", &line, " | "] {
+    for part in [":", &line, ":", &(column + 1).to_string(), ": ", message, "\n ", &line, " | "] {
         out.push_str(part);
     }
     let shown = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
@@ -37,7 +37,7 @@ pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
     // A long line is cut to what stands around the column.
     let skip = if column < SHOWN { 0 } else { column.saturating_sub(SHOWN / 2) };
     for (at, c) in text.get(start..).unwrap_or("").chars().enumerate() {
-        if matches!(c, '\n' | '\r') || at >= skip.saturating_add(SHOWN) {
+        if matches!(c, '\n' | '\r') || at >= skip + SHOWN {
             break;
         }
         if at >= skip {

@@ -216,7 +216,7 @@ impl Parser<'_> {
     fn line(&mut self, at: usize) -> u32 {
         let passed = self.bytes.get(self.mark.0..at).unwrap_or(&[]);
         let newlines = passed.iter().filter(|b| **b == b'\n').count();
-        self.mark = (self.mark.0.max(at), self.mark.1.saturating_add(newlines as u32));
+        self.mark = (self.mark.0.max(at), self.mark.1 + newlines as u32);
         self.mark.1
     }
 
@@ -225,7 +225,7 @@ impl Parser<'_> {
     }
 
     fn newline(&mut self) -> bool {
-        if self.peek() == Some(b'\r') && self.bytes.get(self.at.saturating_add(1)) == Some(&b'\n') {
+        if self.peek() == Some(b'\r') && self.bytes.get(self.at + 1) == Some(&b'\n') {
             self.at += 1;
         }
         self.eat(b'\n')
@@ -288,7 +288,7 @@ impl Parser<'_> {
     fn open(&mut self, path: &[Part], many: bool) -> Result<usize> {
         let mut at = 0;
         for (i, part) in path.iter().enumerate() {
-            let last = i.saturating_add(1) == path.len();
+            let last = i + 1 == path.len();
             let line = self.line(part.at);
             let next = match member(&self.nodes, at, &part.name) {
                 Some(next) => next,
@@ -334,7 +334,7 @@ impl Parser<'_> {
             at = match old {
                 Some(old) if i == last => return Err(self.taken(part, old, ": a key is defined only once")),
                 None if i == last => {
-                    let kind = self.value(depth.saturating_add(path.len()))?;
+                    let kind = self.value(depth + path.len())?;
                     self.put(at, &part.name, line, kind)
                 }
                 Some(old) => match self.nodes.get(old).map(|n| &n.kind) {
@@ -368,7 +368,7 @@ impl Parser<'_> {
                 return Ok(items);
             }
             let line = self.line(self.at);
-            let kind = self.value(depth.saturating_add(1))?;
+            let kind = self.value(depth + 1)?;
             items.push(self.node(line, kind));
             self.gap()?;
             if !self.eat(b',') && self.peek() != Some(b']') {
@@ -478,7 +478,7 @@ impl Parser<'_> {
             b'u' | b'U' => {
                 let digits = if c == b'u' { 4 } else { 8 };
                 let from = self.at;
-                self.at = from.saturating_add(digits);
+                self.at = from + digits;
                 let hex = self.text.get(from..self.at).unwrap_or("");
                 let code = match hex.bytes().all(|b| b.is_ascii_hexdigit()) {
                     true => u32::from_str_radix(hex, 16).ok(),
@@ -502,8 +502,8 @@ impl Parser<'_> {
         self.take(is_scalar);
         // Between date and time a space may stand for the `T`.
         if self.at.saturating_sub(from) == 10 && self.peek() == Some(b' ') {
-            let digit = self.bytes.get(self.at.saturating_add(1)).is_some_and(u8::is_ascii_digit);
-            if digit && self.bytes.get(from.saturating_add(4)) == Some(&b'-') {
+            let digit = self.bytes.get(self.at + 1).is_some_and(u8::is_ascii_digit);
+            if digit && self.bytes.get(from + 4) == Some(&b'-') {
                 self.at += 1;
                 self.take(is_scalar);
             }

@@ -129,7 +129,7 @@ impl<'a> Parser<'a> {
     }
 
     fn byte(&self, offset: usize) -> Option<u8> {
-        self.bytes.get(self.at.saturating_add(offset)).copied()
+        self.bytes.get(self.at + offset).copied()
     }
 
     fn peek(&self) -> Option<u8> {
@@ -193,7 +193,7 @@ impl<'a> Parser<'a> {
             let indent = self.bytes.get(self.line..end).unwrap_or(&[]);
             if !flow && self.peek().is_some() && indent.contains(&b'\t') && indent.iter().all(|b| is_blank(*b)) {
                 let tab = indent.iter().position(|b| *b == b'\t').unwrap_or(0);
-                return Err(self.fail(self.line.saturating_add(tab), "a tab cannot indent: expected spaces"));
+                return Err(self.fail(self.line + tab, "a tab cannot indent: expected spaces"));
             }
             return Ok(());
         }
@@ -316,11 +316,11 @@ fn merge(map: &mut Map, merged: &Value) {
 
 /// Counts what is in a value. False past a limit.
 fn weigh(value: &Value, depth: usize, copies: &mut usize) -> bool {
-    *copies = copies.saturating_add(1);
+    *copies += 1;
     if depth > DEPTH || *copies > COPIES {
         return false;
     }
-    let depth = depth.saturating_add(1);
+    let depth = depth + 1;
     match value {
         Value::List(list) => list.items.iter().all(|v| weigh(v, depth, copies)),
         Value::Map(map) => map.values().all(|v| weigh(v, depth, copies)),

@@ -46,7 +46,7 @@ pub(super) fn number(token: &str) -> std::result::Result<Value, &'static str> {
         return i64::from_str_radix(plain.get(2..).unwrap_or(""), radix).map(Value::Int).map_err(|_| RANGE);
     }
     let (mantissa, exponent) = match body.bytes().position(|b| b | 0x20 == b'e') {
-        Some(at) => (body.get(..at).unwrap_or(""), body.get(at.saturating_add(1)..)),
+        Some(at) => (body.get(..at).unwrap_or(""), body.get((at + 1)..)),
         None => (body, None),
     };
     let (whole, fraction) = match mantissa.split_once('.') {

@@ -12,7 +12,7 @@ impl Parser<'_> {
         if depth > DEPTH {
             return Err(self.too_deep());
         }
-        let min = parent.map_or(0, |n| n.saturating_add(1));
+        let min = parent.map_or(0, |n| n + 1);
         let line = self.line;
         let (mut outer, mut props) = (Props::default(), Props::default());
         loop {
@@ -83,7 +83,7 @@ impl Parser<'_> {
         let mut items = Vec::new();
         loop {
             self.at += 1;
-            items.push(self.node(Some(column), depth.saturating_add(1), true)?);
+            items.push(self.node(Some(column), depth + 1, true)?);
             if !self.goes_on(column)? || self.peek() != Some(b'-') || !self.ends(1) {
                 return Ok(Value::list(items));
             }
@@ -115,7 +115,7 @@ impl Parser<'_> {
                     let is_block = is_asked && matches!(self.peek(), Some(b'|' | b'>'));
                     let key = match is_block {
                         true => self.block_scalar(Some(column))?,
-                        false => self.scalar(column.saturating_add(1), false)?,
+                        false => self.scalar(column + 1, false)?,
                     };
                     let is_key = is_block || (is_asked || begin == self.line) && is_asked != self.ends_key(false);
                     if !is_key {
@@ -128,7 +128,7 @@ impl Parser<'_> {
             let value = if !is_asked || self.goes_on(column)? && self.peek() == Some(b':') && self.ends(1) {
                 self.take(is_blank);
                 self.at += 1;
-                self.node(Some(column), depth.saturating_add(1), is_asked)?
+                self.node(Some(column), depth + 1, is_asked)?
             } else {
                 Value::Nil
             };

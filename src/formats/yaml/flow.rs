@@ -14,7 +14,7 @@ impl Parser<'_> {
         let start = self.at;
         let is_map = self.peek() == Some(b'{');
         let close = if is_map { b'}' } else { b']' };
-        let depth = depth.saturating_add(1);
+        let depth = depth + 1;
         let mut items = Vec::new();
         let mut map = Map::new();
         let mut merged = Value::Nil;

@@ -47,7 +47,7 @@ impl<'a> Parser<'a> {
     /// Whether a `:` that ends a key comes next on this line.
     pub(super) fn ends_key(&self, flow: bool) -> bool {
         let blank = self.bytes.get(self.at..).unwrap_or(&[]).iter().take_while(|b| is_blank(**b)).count();
-        let after = blank.saturating_add(1);
+        let after = blank + 1;
         self.byte(blank) == Some(b':') && (self.ends(after) || flow && self.byte(after).is_some_and(is_flow))
     }
 
@@ -78,7 +78,7 @@ impl<'a> Parser<'a> {
     fn breaks(&mut self) -> usize {
         let mut n = 0usize;
         while self.newline() {
-            n = n.saturating_add(1);
+            n += 1;
             if self.is_marker() {
                 break;
             }
@@ -213,7 +213,7 @@ impl<'a> Parser<'a> {
                 _ => return Err(self.fail(at, "expected at most one digit and one of `+` and `-` after `|` or `>`")),
             }
         }
-        let min = parent.map_or(0, |n| n.saturating_add(1));
+        let min = parent.map_or(0, |n| n + 1);
         // How far the text is indented: said, or found by its first line.
         let mut indent = (digit > 0).then(|| parent.unwrap_or(0).saturating_add(digit));
         let from = self.at;
@@ -232,7 +232,7 @@ impl<'a> Parser<'a> {
             }
             if self.peek().is_some_and(is_break) {
                 self.newline();
-                breaks = breaks.saturating_add(1);
+                breaks += 1;
                 continue;
             }
             let column = self.column();

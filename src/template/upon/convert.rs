@@ -70,7 +70,7 @@ pub fn shown(value: &Theirs) -> Option<Result<&str, &str>> {
 
 /// Into upon. `None`: nested more than 100 deep.
 pub fn into_upon(value: &Value, closed: &Closed, depth: usize) -> Option<Theirs> {
-    let deeper = depth.saturating_add(1);
+    let deeper = depth + 1;
     if depth > DEPTH {
         return None;
     }
@@ -113,7 +113,7 @@ pub fn into_upon(value: &Value, closed: &Closed, depth: usize) -> Option<Theirs>
 
 /// Out of upon. `None`: nested more than 100 deep.
 pub fn from_upon(value: &Theirs, closed: &Closed, depth: usize) -> Option<Value> {
-    let deeper = depth.saturating_add(1);
+    let deeper = depth + 1;
     if depth > DEPTH {
         return None;
     }
@@ -220,7 +220,7 @@ pub fn fit(callee: &Func, args: &mut [Value]) -> Result<(), String> {
             (b'L', _) => "a list",
             _ => "a map",
         };
-        let number = i.saturating_add(1).to_string();
+        let number = (i + 1).to_string();
         return Err(fill("%: argument % must be %, not %", &[callee.name, &number, want, human(arg)]));
     }
     Ok(())

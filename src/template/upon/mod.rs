@@ -211,7 +211,7 @@ fn place(name: &str, text: &str, scan: &Scan, source: &str, e: &::upon::Error) -
 
 /// The byte offset that upon turned into this line and column (from 0): it takes every character for one byte.
 fn offset(source: &str, line: usize, column: usize) -> usize {
-    let before = source.split('\n').take(line).map(|l| l.chars().count().saturating_add(1));
+    let before = source.split('\n').take(line).map(|l| l.chars().count() + 1);
     before.fold(column, usize::saturating_add)
 }
 

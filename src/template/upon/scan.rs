@@ -60,7 +60,7 @@ impl Scan {
         let next = self.marks.partition_point(|m| m.0 <= at);
         let Some((new, old)) = next.checked_sub(1).and_then(|i| self.marks.get(i)) else { return at };
         let limit = self.marks.get(next).map_or(usize::MAX, |m| m.1);
-        old.saturating_add(at.saturating_sub(*new)).min(limit)
+        (old + at.saturating_sub(*new)).min(limit)
     }
 }
 
@@ -109,7 +109,7 @@ impl Frame {
         Frame { close, at, call, filter: None, commas: 0, pending: true }
     }
     fn count(&self) -> usize {
-        self.commas.saturating_add(usize::from(!self.pending))
+        self.commas + usize::from(!self.pending)
     }
 }
 
@@ -148,9 +148,11 @@ impl Scanner<'_> {
     }
     fn mark(&mut self) {
         let out = self.scan.text.len();
-        let straight = self.scan.marks.last().map_or(self.at == out, |(new, old)| {
-            out.checked_sub(*new).is_some_and(|d| old.saturating_add(d) == self.at)
-        });
+        let straight = self
+            .scan
+            .marks
+            .last()
+            .map_or(self.at == out, |(new, old)| out.checked_sub(*new).is_some_and(|d| old + d == self.at));
         if !straight {
             self.scan.marks.push((out, self.at));
         }
@@ -172,13 +174,13 @@ impl Scanner<'_> {
     /// The first position from `at` on that holds no white space.
     fn skip_space(&self, mut at: usize) -> usize {
         while matches!(self.byte(at), b' ' | b'\t' | b'\r' | b'\n') {
-            at = at.saturating_add(1);
+            at += 1;
         }
         at
     }
     fn skip_word(&self, mut at: usize) -> usize {
         while self.byte(at).is_ascii_alphanumeric() || self.byte(at) == b'_' {
-            at = at.saturating_add(1);
+            at += 1;
         }
         at
     }
@@ -187,7 +189,7 @@ impl Scanner<'_> {
     fn plain(&mut self) -> Result<()> {
         let (mut p, mut start) = (0, 0);
         while p < self.text.len() {
-            let next = p.saturating_add(1);
+            let next = p + 1;
             match (self.byte(p), self.byte(next)) {
                 (b'{', b'{' | b'%') => {
                     self.copy(p);
@@ -214,12 +216,12 @@ impl Scanner<'_> {
     /// A comment becomes an empty text: upon would eat the white space behind it.
     fn comment(&mut self) -> Result<()> {
         let begin = self.at;
-        let body = begin.saturating_add(2);
+        let body = begin + 2;
         let Some(len) = self.text.get(body..).and_then(|rest| rest.find("#}")) else {
             return Err(self.error(begin, "this comment has no end: #} is missing"));
         };
-        let body = self.text.get(body..body.saturating_add(len)).unwrap_or("");
-        let end = begin.saturating_add(len).saturating_add(4);
+        let body = self.text.get(body..body + len).unwrap_or("");
+        let end = begin + len + 4;
         self.emit(if body.starts_with('-') { "{{-\"\"" } else { "{{\"\"" }, end);
         self.scan.text.push_str(if body.ends_with('-') { "-}}" } else { "}}" });
         Ok(())
@@ -227,11 +229,11 @@ impl Scanner<'_> {
 
     fn tag(&mut self) -> Result<()> {
         let begin = self.at;
-        let is_block = self.byte(begin.saturating_add(1)) == b'%';
+        let is_block = self.byte(begin + 1) == b'%';
         let (end, trim_end) = if is_block { ("%}", "-%}") } else { ("}}", "-}}") };
-        let mut at = begin.saturating_add(2);
+        let mut at = begin + 2;
         if self.byte(at) == b'-' {
-            at = at.saturating_add(1);
+            at += 1;
         }
         self.copy(at);
         let mut frames = vec![Frame::new(0, begin, None)];
@@ -241,7 +243,7 @@ impl Scanner<'_> {
         loop {
             self.copy(self.skip_space(self.at));
             let at = self.at;
-            let next = at.saturating_add(1);
+            let next = at + 1;
             let c = self.byte(at);
             let Some(frame) = frames.last_mut() else { return Ok(()) };
             let in_brace = frame.close == b'}';
@@ -250,7 +252,7 @@ impl Scanner<'_> {
                     return Err(self.error(frame.at, "this bracket is not closed before the end of the tag"));
                 }
                 self.end_filter(frame)?;
-                let to = at.saturating_add(if c == b'-' { 3 } else { 2 });
+                let to = at + if c == b'-' { 3 } else { 2 };
                 // The space keeps upon from reading the `-` of `1 -}}` as part of the number.
                 self.emit(" ", at);
                 self.copy(to);
@@ -273,7 +275,7 @@ impl Scanner<'_> {
                     if c == b'{' && matches!(self.byte(next), b'{' | b'%' | b'#') {
                         return Err(self.error(begin, "this tag is not closed before the next one"));
                     }
-                    let close = if c == b'(' { b')' } else { c.saturating_add(2) };
+                    let close = if c == b'(' { b')' } else { c + 2 };
                     self.open(&mut frames, Frame::new(close, at, None))?;
                     self.copy(next);
                 }
@@ -296,7 +298,7 @@ impl Scanner<'_> {
                     frames.pop();
                 }
                 b',' => {
-                    frame.commas = frame.commas.saturating_add(1);
+                    frame.commas += 1;
                     frame.pending = true;
                     self.copy(next);
                 }
@@ -311,7 +313,7 @@ impl Scanner<'_> {
                     if !matches!(frame.close, 0 | b')') || frame.call.is_some() {
                         return Err(self.error(at, "put parentheses round a value with a filter: (value | filter)"));
                     }
-                    pipes = pipes.saturating_add(1);
+                    pipes += 1;
                     if pipes > DEPTH {
                         return Err(self.error(at, "more than 100 filters in one tag"));
                     }
@@ -349,7 +351,7 @@ impl Scanner<'_> {
             self.emit("(", self.at);
         }
         if matches!(self.byte(self.at), b'+' | b'-') {
-            self.copy(self.skip_space(self.at.saturating_add(1)));
+            self.copy(self.skip_space(self.at + 1));
         }
         let mut to = self.at;
         loop {
@@ -358,7 +360,7 @@ impl Scanner<'_> {
             if !(c.is_ascii_digit() || !is_index && (c.is_ascii_alphabetic() || matches!(c, b'_' | b'.') || sign)) {
                 break;
             }
-            to = to.saturating_add(1);
+            to += 1;
         }
         self.copy(to);
         if wrap {
@@ -370,16 +372,16 @@ impl Scanner<'_> {
     fn quoted(&mut self) -> Result<()> {
         let begin = self.at;
         let mut value = String::new();
-        let mut rest = self.text.get(begin.saturating_add(1)..).unwrap_or("").char_indices();
+        let mut rest = self.text.get((begin + 1)..).unwrap_or("").char_indices();
         let mut quoted_last = false;
         loop {
             let Some((i, c)) = rest.next().filter(|(_, c)| !matches!(c, '\r' | '\n')) else {
                 return Err(self.error(begin, "this text has no end on its line: \" is missing"));
             };
-            let here = begin.saturating_add(1).saturating_add(i);
+            let here = begin + 1 + i;
             match c {
                 '"' => {
-                    let to = here.saturating_add(1);
+                    let to = here + 1;
                     if quoted_last {
                         self.emit("", to);
                         let site = self.site(begin, What::Text(value));
@@ -463,7 +465,7 @@ impl Scanner<'_> {
         if is_call && !is_keyword {
             let site = self.site(begin, What::Call(self.function(begin, word)?));
             self.open(frames, Frame::new(b')', after, Some(site)))?;
-            self.emit("__a(__a(0,[", after.saturating_add(1));
+            self.emit("__a(__a(0,[", after + 1);
             self.in_path = false;
             return Ok(Before::Other);
         }
@@ -482,7 +484,7 @@ impl Scanner<'_> {
             ("if" | "for" | "with", Before::Start) => self.blocks.push(1),
             ("if", Before::Else) => {
                 if let Some(levels) = self.blocks.last_mut() {
-                    *levels = levels.saturating_add(1);
+                    *levels += 1;
                 }
             }
             ("endif" | "endfor" | "endwith", Before::Start) => {
@@ -490,7 +492,7 @@ impl Scanner<'_> {
             }
             _ => return Ok(()),
         }
-        if self.blocks.iter().fold(0, |n: usize, levels| n.saturating_add(*levels)) > DEPTH {
+        if self.blocks.iter().fold(0, |n: usize, levels| n + *levels) > DEPTH {
             return Err(self.error(self.at, "more than 100 levels of blocks (an else if is one more level)"));
         }
         Ok(())
@@ -511,7 +513,7 @@ impl Scanner<'_> {
     fn end_filter(&mut self, frame: &mut Frame) -> Result<()> {
         if let Some((site, colon)) = frame.filter.take() {
             let given = if colon { frame.count() } else { 0 };
-            self.check(site, given.saturating_add(1))?;
+            self.check(site, given + 1)?;
             self.emit(if colon { "]|__a:" } else { ":[]|__a:" }, self.at);
             self.member(site);
         }
@@ -566,14 +568,14 @@ fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut corner = i;
-        let mut left = i.saturating_add(1);
+        let mut left = i + 1;
         if let Some(first) = row.first_mut() {
             *first = left;
         }
         for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
             let change = corner.saturating_add(usize::from(!x.eq_ignore_ascii_case(&y)));
             corner = *cell;
-            left = change.min(left.saturating_add(1)).min(corner.saturating_add(1));
+            left = change.min(left + 1).min(corner + 1);
             *cell = left;
         }
     }
