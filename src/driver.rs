@@ -480,8 +480,13 @@ impl Driver<'_> {
                 return;
             }
         };
-        let words = command.words(std::path::Path::new("/bin/sh").exists());
-        let argv: Vec<String> = words.iter().map(|w| w.replace("{src}", &src).replace("{dest}", &dest)).collect();
+        let argv = match command.words(&src, &dest, std::path::Path::new("/bin/sh").exists()) {
+            Ok(argv) => argv,
+            Err(e) => {
+                self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) });
+                return;
+            }
+        };
         let start = Start { argv: &argv, env: &[], env_remove: &[], is_app: false, foreground: false };
         match process::start(&start) {
             Ok(pid) => self.commands.push((pid, id)),

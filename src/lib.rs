@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod base64;
 pub mod case;
+pub mod command;
 pub mod dest;
 pub mod diff;
 pub mod dns;

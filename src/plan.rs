@@ -191,44 +191,25 @@ pub struct Template {
 /// A command that ends by itself.
 #[derive(Clone)]
 pub struct Command {
-    /// Program and arguments; `{src}` and `{dest}` stand for the file's paths.
+    /// Program and arguments; or, of all others than `Words`, one line.
     pub argv: Vec<String>,
-    /// The one word is a line for `/bin/sh -c`; where there is no shell it is split into words and run directly.
-    pub is_line: bool,
+    /// How these become what is run.
+    pub form: Form,
     /// Its process group is killed after this long.
     pub timeout: Millis,
 }
 
-impl Command {
-    /// What is run. A line goes to the shell where there is one; elsewhere it is split as a shell would split it,
-    /// quotes and backslashes included, and nothing else of the shell's language is understood.
-    pub fn words(&self, has_shell: bool) -> Vec<String> {
-        let line = match (self.is_line, self.argv.first()) {
-            (true, Some(line)) => line,
-            _ => return self.argv.clone(),
-        };
-        if has_shell {
-            return vec!["/bin/sh".to_string(), "-c".to_string(), line.clone()];
-        }
-        let mut words = Vec::new();
-        let mut word: Option<String> = None;
-        let mut quote = None;
-        let mut chars = line.chars();
-        while let Some(c) = chars.next() {
-            match (quote, c) {
-                (Some(q), c) if c == q => quote = None,
-                (None, '"' | '\'') => {
-                    quote = Some(c);
-                    word.get_or_insert_default();
-                }
-                (None | Some('"'), '\\') => word.get_or_insert_default().extend(chars.next()),
-                (None, c) if c.is_whitespace() => words.extend(word.take()),
-                (_, c) => word.get_or_insert_default().push(c),
-            }
-        }
-        words.extend(word);
-        words
-    }
+/// How a command is written. A line is for `/bin/sh -c`; where there is no shell it is split into words and run directly.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Words; `{src}` and `{dest}` stand for the file's paths.
+    Words,
+    /// A line with `{src}` and `{dest}`, or as confd writes them.
+    Line,
+    /// A line with `{{.src}}` and `{{.dest}}`, and nothing else in it means anything: confd's reload_cmd.
+    Fields,
+    /// A line that is a Go template over `.src` and `.dest`: confd's check_cmd.
+    Go,
 }
 
 /// The app.
@@ -438,20 +419,6 @@ pub fn parse_duration(text: &str) -> Option<Millis> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_become_words() {
-        let words = |line: &str, shell| Command { argv: vec![line.into()], is_line: true, timeout: 0 }.words(shell);
-        assert_eq!(words("a b", true), ["/bin/sh", "-c", "a b"]);
-        for (line, want) in [
-            ("nginx -t  -c {src}", &["nginx", "-t", "-c", "{src}"][..]),
-            ("a 'b c' \"d \\\" e\" f\\ g", &["a", "b c", "d \" e", "f g"]),
-            ("a '' b", &["a", "", "b"]),
-            ("  ", &[]),
-        ] {
-            assert_eq!(words(line, false), want, "{line}");
-        }
-    }
 
     #[test]
     fn durations() {

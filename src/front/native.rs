@@ -12,7 +12,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::plan::{
-    App, Command, Consul, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source, SourceKind,
+    App, Command, Consul, Form, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source, SourceKind,
     Template,
 };
 use crate::template::Dialect;
@@ -299,8 +299,8 @@ pub fn command(t: &Table, key: &str, timeout: Millis) -> Option<Command> {
         t.wrong(key, "is empty");
     }
     match t.get(key).and_then(crate::value::Value::as_str) {
-        Some(text) => Some(resource::line(text, timeout)),
-        None => Some(Command { argv: words, is_line: false, timeout }),
+        Some(_) => Some(Command { argv: words, form: Form::Line, timeout }),
+        None => Some(Command { argv: words, form: Form::Words, timeout }),
     }
 }
 
@@ -352,7 +352,7 @@ pub fn app(options: &Options, t: Option<Table>, world: &World) -> Result<(Option
         app.reload = reload::read(t, false, world).unwrap_or(app.reload);
         if app.argv.is_empty() {
             match command(t, "command", 0) {
-                Some(c) => app.argv = c.words(true),
+                Some(c) => app.argv = c.words("{src}", "{dest}", true)?,
                 None if app.reload.is_elsewhere() => {}
                 None => t.wrong("command", "is missing, and no program is on the command line"),
             }

@@ -8,7 +8,7 @@ use super::{World, join};
 use crate::dest::Dest;
 use crate::error::{Error, Result};
 use crate::guard::Guard;
-use crate::plan::{Command, Level, Millis, Reload, Template};
+use crate::plan::{Command, Form, Level, Millis, Reload, Template};
 use crate::template::Dialect;
 
 /// A check that takes longer is killed, in milliseconds. confd has no limit.
@@ -76,12 +76,13 @@ pub fn read(
         _ => join(global_prefix, ""),
     };
     let wants = t.strs("keys").unwrap_or_default().iter().map(|k| join(&prefix, k)).collect();
-    let command = |key: &str, timeout: &str, default: Millis| -> Option<Command> {
+    let command = |key: &str, form: Form, timeout: &str, default: Millis| -> Option<Command> {
         let timeout = t.time(timeout).unwrap_or(default);
-        t.str(key).filter(|c| !c.trim().is_empty()).map(|c| line(c, timeout))
+        let line = t.str(key).filter(|c| !c.trim().is_empty())?;
+        Some(Command { argv: vec![line.to_string()], form, timeout })
     };
-    let check = command("check_cmd", "check_timeout", CHECK);
-    let reload = command("reload_cmd", "reload_timeout", RELOAD);
+    let check = command("check_cmd", Form::Go, "check_timeout", CHECK);
+    let reload = command("reload_cmd", Form::Fields, "reload_timeout", RELOAD);
     let dest = destination(&t, dest, world, make_dirs);
     let guard = guard(&t);
     let rollback = t.bool("rollback", false);
@@ -146,47 +147,10 @@ fn id(t: &Table, number: &str, name: &str, file: &str, world: &World) -> Option<
     None
 }
 
-/// A command line of confd: `{{.src}}` and `{{.dest}}` in it become `{src}` and `{dest}`.
-pub fn line(text: &str, timeout: Millis) -> Command {
-    let mut line = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("{{") {
-        line.push_str(before);
-        let field = after.split_once("}}").map(|(inside, behind)| (inside.trim().trim_matches('-').trim(), behind));
-        match field {
-            Some((".src", behind)) => {
-                line.push_str("{src}");
-                rest = behind;
-            }
-            Some((".dest", behind)) => {
-                line.push_str("{dest}");
-                rest = behind;
-            }
-            _ => {
-                line.push_str("{{");
-                rest = after;
-            }
-        }
-    }
-    line.push_str(rest);
-    Command { argv: vec![line], is_line: true, timeout }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn command_lines() {
-        for (text, want) in [
-            ("nginx -t -c {{.src}}", "nginx -t -c {src}"),
-            ("cp {{ .src }} {{- .dest -}}", "cp {src} {dest}"),
-            ("echo {{x}} {{", "echo {{x}} {{"),
-        ] {
-            assert_eq!(line(text, 1).argv, [want]);
-        }
-    }
 
     fn draft(text: &str, prefix: &str) -> std::result::Result<Draft, String> {
         let world = World {

@@ -117,9 +117,9 @@ impl<'a> Table<'a> {
 
     /// A key as it is written, and its value.
     fn entry(&self, key: &str) -> Option<(&'a str, &'a Value)> {
-        let exact = self.map.get_key_value(key);
-        let any = || self.map.iter().find(|(k, _)| self.document.any_case && k.eq_ignore_ascii_case(key));
-        exact.or_else(any).map(|(k, v)| (k.as_str(), v))
+        let any_case = self.document.any_case && !self.map.contains_key(key);
+        let is_it = |k: &String| if any_case { k.eq_ignore_ascii_case(key) } else { k == key };
+        self.map.iter().find(|(k, _)| is_it(k)).map(|(k, v)| (k.as_str(), v))
     }
 
     /// Whether it has the key.

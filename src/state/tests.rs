@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::dest::Dest;
 use crate::plan::{
-    App, Command, Input, Log, LogFormat, Pace, Plan, Reload, Restart, Source, SourceKind, Template, Watch,
+    App, Command, Form, Input, Log, LogFormat, Pace, Plan, Reload, Restart, Source, SourceKind, Template, Watch,
 };
 use crate::template::Dialect;
 
@@ -14,7 +14,7 @@ const TERM: i32 = 15;
 const HUP: i32 = 1;
 
 fn template(keys: &str, check: bool, reload: bool, group: usize) -> Template {
-    let command = Command { argv: vec!["c".into()], is_line: false, timeout: 1_000 };
+    let command = Command { argv: vec!["c".into()], form: Form::Words, timeout: 1_000 };
     let dest = Dest { path: "/d".into(), mode: None, uid: None, gid: None, make_dirs: false };
     Template {
         name: "t".into(),
@@ -358,7 +358,7 @@ fn an_app_that_dies_of_its_new_files_gets_the_old_ones_back() {
 
 #[test]
 fn a_reload_command_that_fails_rolls_back_and_runs_again() {
-    let command = Command { argv: vec!["r".into()], is_line: false, timeout: 500 };
+    let command = Command { argv: vec!["r".into()], form: Form::Words, timeout: 500 };
     let mut p = plan(vec![template("/", false, false, 0)], Reload::Command(command));
     p.templates[0].rollback = true;
     let mut w = World::new(p);
@@ -648,7 +648,7 @@ fn every_short_sequence_keeps_the_invariants() {
                 0 => Reload::Signal(HUP),
                 1 => Reload::Restart,
                 2 => request(false),
-                _ => Reload::Command(Command { argv: vec!["r".into()], is_line: false, timeout: 500 }),
+                _ => Reload::Command(Command { argv: vec!["r".into()], form: Form::Words, timeout: 500 }),
             };
             run_sequence(how, code, DEPTH, KINDS);
         }

@@ -7,7 +7,9 @@ pub mod go;
 pub mod upon;
 
 use crate::error::Result;
-use crate::store::View;
+use crate::map::Map;
+use crate::store::{Snapshot, View};
+use crate::value::Value;
 
 /// The language a template is written in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,8 +59,23 @@ impl Template {
     /// `Kind::MissingKey` when a key is not there, naming it in full; `Kind::Config` for everything else.
     pub fn render(&self, ctx: &Context) -> Result<Vec<u8>> {
         match &self.program {
-            Program::Go(p) => p.render(ctx),
+            Program::Go(p) => p.render(ctx, &Value::Nil),
             Program::Upon(p) => p.render(ctx),
         }
     }
+}
+
+/// confd's check_cmd: a Go template whose dot holds the paths of the new file and of its place.
+///
+/// # Errors
+/// It is no template, or fails.
+#[inline(never)]
+pub fn command_line(text: &str, src: &str, dest: &str) -> Result<String> {
+    let mut paths = Map::new();
+    paths.insert("src".to_string(), Value::str(src));
+    paths.insert("dest".to_string(), Value::str(dest));
+    let nothing = Snapshot::default();
+    let context = Context { store: View::new(&nothing), env: &|_| None, max_output: 1 << 20 };
+    let line = go::Program::compile("check_cmd", text)?.render(&context, &Value::map(paths))?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
 }

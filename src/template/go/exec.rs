@@ -17,13 +17,13 @@ const DEEPEST: usize = 400;
 /// A render that takes more steps than this never ends.
 const MOST_STEPS: u64 = if cfg!(test) { 4_000_000 } else { 50_000_000 };
 
-/// Renders the program.
-pub fn run(program: &Program, ctx: &Context) -> Result<Vec<u8>> {
+/// Renders the program, with `root` as its first dot.
+pub fn run(program: &Program, ctx: &Context, root: &Value) -> Result<Vec<u8>> {
     let mut s = State {
         program,
         ctx,
         out: Vec::new(),
-        vars: vec![("$", Value::Nil)],
+        vars: vec![("$", root.clone())],
         base: 0,
         node: None,
         template: &program.name,
@@ -32,8 +32,8 @@ pub fn run(program: &Program, ctx: &Context) -> Result<Vec<u8>> {
         steps: 0,
         failed_at: None,
     };
-    let root = program.defined.iter().find(|d| d.0 == program.name).map_or(&[][..], |d| &d.1);
-    match s.walk_list(&Value::Nil, root) {
+    let top = program.defined.iter().find(|d| d.0 == program.name).map_or(&[][..], |d| &d.1);
+    match s.walk_list(root, top) {
         Ok(_) => Ok(s.out),
         Err(mut e) => {
             if let Some(pos) = s.failed_at {

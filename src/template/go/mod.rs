@@ -13,6 +13,7 @@ pub mod time;
 
 use crate::error::Result;
 use crate::template::Context;
+use crate::value::Value;
 
 /// A compiled template: itself and what it defines, by name.
 pub struct Program {
@@ -31,12 +32,12 @@ impl Program {
         Ok(Program { name: name.to_string(), text: text.to_string(), defined })
     }
 
-    /// Renders with a nil root, as confd does.
+    /// Renders; `root` is the first dot, nil for confd's templates.
     ///
     /// # Errors
     /// `Kind::MissingKey` when a key is missing; else what the function, the types or a limit say.
-    pub fn render(&self, ctx: &Context) -> Result<Vec<u8>> {
-        exec::run(self, ctx)
+    pub fn render(&self, ctx: &Context, root: &Value) -> Result<Vec<u8>> {
+        exec::run(self, ctx, root)
     }
 }
 

@@ -15,7 +15,7 @@ fn snapshot(store: &[(&str, &str)]) -> Snapshot {
 fn render_of(snapshot: &Snapshot, template: &str, max_output: usize) -> crate::error::Result<Vec<u8>> {
     let env = |name: &str| (name == "HOME").then(|| String::from("/root"));
     let ctx = Context { store: View::new(snapshot), env: &env, max_output };
-    Program::compile("t.tmpl", template)?.render(&ctx)
+    Program::compile("t.tmpl", template)?.render(&ctx, &crate::value::Value::Nil)
 }
 
 fn check(cases: &[Case]) {
@@ -380,7 +380,7 @@ fn reads_are_recorded() {
         ("{{getv \"/nope\"}}", "/nope", "/c"),
     ] {
         let ctx = Context { store: View::new(&s), env: &env, max_output: 1000 };
-        let _ = Program::compile("t", template).unwrap().render(&ctx);
+        let _ = Program::compile("t", template).unwrap().render(&ctx, &crate::value::Value::Nil);
         let reads = ctx.store.into_reads();
         assert!(reads.touches(touched), "{template} {touched}");
         assert!(!reads.touches(untouched), "{template} {untouched}");
