@@ -75,6 +75,20 @@ pub struct Options {
     pub program: Vec<String>,
 }
 
+/// What is wrong with an option, in lexopt's words: its own printer can say more, and what shows any name of a file is
+/// 1,000 bytes.
+#[inline(never)]
+fn wrong(e: &lexopt::Error) -> String {
+    match e {
+        lexopt::Error::MissingValue { option: Some(option) } => ["missing argument for option '", option, "'"].concat(),
+        lexopt::Error::UnexpectedOption(option) => ["invalid option '", option, "'"].concat(),
+        lexopt::Error::UnexpectedValue { option, value } => {
+            format!("unexpected argument for option '{option}': {:?}", value.to_string_lossy())
+        }
+        _ => String::from("unexpected argument"),
+    }
+}
+
 impl Options {
     /// Reads `args` up to the first word that is no option, then fills in from the environment.
     ///
@@ -85,7 +99,7 @@ impl Options {
         let mut given: Vec<(&'static str, String)> = Vec::new();
         let mut program = Vec::new();
         let mut parser = lexopt::Parser::from_args(args);
-        let usage = |e: lexopt::Error| Error::usage(format!("{e}; see pilotfish --help"));
+        let usage = |e: lexopt::Error| Error::usage([&wrong(&e), "; see pilotfish --help"].concat());
         while let Some(arg) = parser.next().map_err(usage)? {
             let found = match &arg {
                 lexopt::Arg::Long(name) => OPTIONS.iter().find(|o| o.name == *name),
