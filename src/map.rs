@@ -17,6 +17,9 @@ pub struct Map {
 }
 
 impl Map {
+    /// The empty one.
+    pub const EMPTY: &Map = &Map::new();
+
     /// An empty one.
     pub const fn new() -> Map {
         Map { pieces: Vec::new(), len: 0 }

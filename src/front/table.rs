@@ -28,8 +28,6 @@ pub struct Table<'a> {
     map: &'a Map,
 }
 
-static EMPTY: Map = Map::new();
-
 impl Document {
     /// Reads it; `name` stands in errors.
     ///
@@ -49,7 +47,7 @@ impl Document {
 
     /// The document's top.
     pub fn root(&self) -> Table<'_> {
-        Table { document: self, path: String::new(), map: self.doc.root.as_map().unwrap_or(&EMPTY) }
+        Table { document: self, path: String::new(), map: self.doc.root.as_map().unwrap_or(Map::EMPTY) }
     }
 
     /// Whether all was well with what was looked up so far.
@@ -222,10 +220,10 @@ impl<'a> Table<'a> {
     #[inline(never)]
     pub fn table(&self, key: &str) -> Table<'a> {
         let map = match self.get(key) {
-            None => &EMPTY,
+            None => Map::EMPTY,
             Some(value) => value.as_map().unwrap_or_else(|| {
                 self.wrong(key, "must be a table");
-                &EMPTY
+                Map::EMPTY
             }),
         };
         let key = self.entry(key).map_or(key, |(key, _)| key);

@@ -5,6 +5,7 @@ use super::args::method_of;
 use super::node::{self, Arm, Is, Node, Pipe, Tree};
 use super::{Program, fmt};
 use crate::error::{Error, Kind, Result};
+use crate::map::Map;
 use crate::template::Context;
 use crate::template::funcs::{Func, truth};
 use crate::text;
@@ -204,41 +205,40 @@ impl<'p> State<'p, '_> {
         let Is::Pipe(pipe) = &arm.pipe.is else { return Ok(Flow::Next) };
         let over = self.pipeline(dot, &arm.pipe)?;
         let mark = self.vars.len();
-        let mut any = false;
+        let mut entries = match &over {
+            Value::Map(map) => map.iter(),
+            _ => Map::EMPTY.iter(),
+        };
         match &over {
-            Value::Nil => {}
-            Value::List(list) => {
-                for (i, item) in list.items.iter().enumerate() {
-                    any = true;
-                    let index = Value::Int(i64::try_from(i).unwrap_or(i64::MAX));
-                    if self.iteration(arm, pipe, index, item, mark)? == Flow::Break {
-                        break;
-                    }
-                }
-            }
-            Value::Map(map) => {
-                for (key, item) in map.iter() {
-                    any = true;
-                    if self.iteration(arm, pipe, Value::str(key), item, mark)? == Flow::Break {
-                        break;
-                    }
-                }
-            }
-            Value::Int(n) | Value::Named(_, n) => {
-                if pipe.vars.len() > 1 {
-                    let shown = fmt::type_name(&over); // the value may be a secret
-                    return self.fail("can't use % to iterate over more than one variable", &[shown]);
-                }
-                for i in 0..*n {
-                    any = true;
-                    if self.iteration(arm, pipe, Value::Int(i), &Value::Int(i), mark)? == Flow::Break {
-                        break;
-                    }
-                }
-            }
+            Value::Nil | Value::List(_) | Value::Map(_) => {}
+            Value::Int(_) | Value::Named(..) if pipe.vars.len() <= 1 => {}
             _ => {
-                let shown = fmt::type_name(&over);
-                return self.fail("range can't iterate over %", &[shown]);
+                let shown = fmt::type_name(&over); // the value may be a secret
+                let is_int = matches!(over, Value::Int(_) | Value::Named(..));
+                let pattern = if is_int {
+                    "can't use % to iterate over more than one variable"
+                } else {
+                    "range can't iterate over %"
+                };
+                return self.fail(pattern, &[shown]);
+            }
+        }
+        let mut any = false;
+        for i in 0..i64::MAX {
+            let (key, item) = match &over {
+                Value::List(list) => match list.items.get(usize::try_from(i).unwrap_or(usize::MAX)) {
+                    Some(item) => (Value::Int(i), item.clone()),
+                    None => break,
+                },
+                Value::Int(n) | Value::Named(_, n) if i < *n => (Value::Int(i), Value::Int(i)),
+                _ => match entries.next() {
+                    Some((key, item)) => (Value::str(key), item.clone()),
+                    None => break,
+                },
+            };
+            any = true;
+            if self.iteration(arm, pipe, &key, &item, mark)? == Flow::Break {
+                break;
             }
         }
         match otherwise {
@@ -247,10 +247,12 @@ impl<'p> State<'p, '_> {
         }
     }
 
-    fn iteration(&mut self, arm: &'p Arm, pipe: &'p Pipe, index: Value, item: &Value, mark: usize) -> Result<Flow> {
+    #[inline(never)]
+    fn iteration(&mut self, arm: &'p Arm, pipe: &'p Pipe, key: &Value, item: &Value, mark: usize) -> Result<Flow> {
         self.step()?;
-        let values = if pipe.vars.len() > 1 { vec![index, item.clone()] } else { vec![item.clone()] };
-        for (i, (name, value)) in pipe.vars.iter().zip(values).enumerate() {
+        for (i, name) in pipe.vars.iter().enumerate() {
+            // One variable is the element, two are the key and the element.
+            let value = if i + 1 < pipe.vars.len() { key } else { item }.clone();
             if pipe.assign {
                 self.set(name, value)?;
             } else if let Some(slot) = self.vars.get_mut(mark + i - pipe.vars.len()) {
