@@ -33,23 +33,8 @@ pub fn each(text: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<bool, Str
     if p.solid().ok_or_else(ended)? != b'[' {
         return parse(text).map(|_| false);
     }
-    p.at += 1;
-    if p.solid() == Some(b']') {
-        p.at += 1;
-    } else {
-        loop {
-            if !take(p.value(1)?) {
-                return Ok(false);
-            }
-            match p.solid().ok_or_else(ended)? {
-                b',' => p.at += 1,
-                b']' => {
-                    p.at += 1;
-                    break;
-                }
-                c => return Err(p.bad(c, "after array element")),
-            }
-        }
+    if !p.items(0, take)? {
+        return Ok(false);
     }
     p.solid().map_or(Ok(true), |c| Err(p.bad(c, "after top-level value")))
 }
@@ -130,18 +115,28 @@ impl Parser<'_> {
     }
     fn array(&mut self, depth: usize) -> Result<Value, String> {
         let mut list = Vec::new();
+        self.items(depth, &mut |value| {
+            list.push(value);
+            true
+        })?;
+        Ok(Value::list(list))
+    }
+    /// The elements of an array, one by one. False: `take` said no.
+    fn items(&mut self, depth: usize, take: &mut dyn FnMut(Value) -> bool) -> Result<bool, String> {
         self.at += 1;
         if self.solid() == Some(b']') {
             self.at += 1;
-            return Ok(Value::list(list));
+            return Ok(true);
         }
         loop {
-            list.push(self.value(depth + 1)?);
+            if !take(self.value(depth + 1)?) {
+                return Ok(false);
+            }
             match self.solid().ok_or_else(ended)? {
                 b',' => self.at += 1,
                 b']' => {
                     self.at += 1;
-                    return Ok(Value::list(list));
+                    return Ok(true);
                 }
                 c => return Err(self.bad(c, "after array element")),
             }
