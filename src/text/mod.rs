@@ -79,6 +79,9 @@ pub fn is_print(c: char) -> bool {
         | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..)
 }
 
+/// What stands behind a backslash for the characters 7 to 13.
+pub const ESCAPES: &str = "abtnvfr";
+
 /// Appends Go's quoted form.
 pub fn quote(out: &mut Vec<u8>, b: &[u8], mark: char, ascii: bool) {
     push_char(out, mark);
@@ -92,13 +95,7 @@ pub fn quote(out: &mut Vec<u8>, b: &[u8], mark: char, ascii: bool) {
             continue;
         }
         let short = match c {
-            '\x07' => 'a',
-            '\x08' => 'b',
-            '\x0c' => 'f',
-            '\n' => 'n',
-            '\r' => 'r',
-            '\t' => 't',
-            '\x0b' => 'v',
+            '\x07'..='\x0d' => ESCAPES.as_bytes().get(usize::from(byte - 7)).map_or(c, |e| char::from(*e)),
             '\\' => '\\',
             _ if c == mark => c,
             _ if is_print(c) && (!ascii || c.is_ascii()) => {

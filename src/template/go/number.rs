@@ -1,7 +1,7 @@
 //! Reads Go's literals: numbers in all their bases, character constants and quoted strings. It never decides which
 //! type a number gets; it only says which ones it fits.
 
-use crate::text;
+use crate::text::{self, ESCAPES};
 
 /// A number as an untyped constant: every type it fits.
 #[derive(Clone, Copy)]
@@ -158,29 +158,13 @@ pub fn character(text: &str) -> Result<Number, String> {
 fn escape(chars: &mut std::str::Chars, mark: char, out: &mut Vec<u8>) -> Option<u32> {
     let c = chars.next()?;
     let (n, byte) = match c {
-        'a' => (7, true),
-        'b' => (8, true),
-        'f' => (12, true),
-        'n' => (10, true),
-        'r' => (13, true),
-        't' => (9, true),
-        'v' => (11, true),
         '\\' => (92, true),
-        '0'..='7' => {
-            let mut n = c.to_digit(8)?;
-            for _ in 0..2 {
-                n = n * 8 + chars.next()?.to_digit(8)?;
-            }
-            if n > 255 {
-                return None;
-            }
-            (n, true)
-        }
-        'x' => (hex_digits(chars, 2)?, true),
-        'u' => (hex_digits(chars, 4)?, false),
-        'U' => (hex_digits(chars, 8)?, false),
+        '0'..='7' => (digits(chars, c.to_digit(8)?, 8, 2)?, true),
+        'x' => (digits(chars, 0, 16, 2)?, true),
+        'u' => (digits(chars, 0, 16, 4)?, false),
+        'U' => (digits(chars, 0, 16, 8)?, false),
         _ if c == mark => (u32::from(c), true),
-        _ => return None,
+        _ => (7 + u32::try_from(ESCAPES.find(c)?).ok()?, true),
     };
     if byte {
         out.push(u8::try_from(n).ok()?);
@@ -190,10 +174,12 @@ fn escape(chars: &mut std::str::Chars, mark: char, out: &mut Vec<u8>) -> Option<
     Some(n)
 }
 
-fn hex_digits(chars: &mut std::str::Chars, count: usize) -> Option<u32> {
-    let mut n: u32 = 0;
+/// `n` and so many digits more.
+#[inline(never)]
+fn digits(chars: &mut std::str::Chars, n: u32, base: u32, count: usize) -> Option<u32> {
+    let mut n = n;
     for _ in 0..count {
-        n = n.checked_mul(16)?.checked_add(chars.next()?.to_digit(16)?)?;
+        n = n.checked_mul(base)?.checked_add(chars.next()?.to_digit(base)?)?;
     }
     Some(n)
 }
