@@ -44,11 +44,16 @@ impl Map {
         (piece, at)
     }
 
-    /// The value of a key.
+    /// A key as it is held, and its value.
     #[inline(never)]
-    pub fn get(&self, key: &str) -> Option<&Value> {
+    pub fn get_key_value(&self, key: &str) -> Option<(&String, &Value)> {
         let (piece, at) = self.find(key);
-        self.pieces.get(piece)?.get(at.ok()?).map(|e| &e.1)
+        self.pieces.get(piece)?.get(at.ok()?).map(|e| (&e.0, &e.1))
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.get_key_value(key).map(|e| e.1)
     }
 
     /// Whether there is such a key.
