@@ -134,7 +134,7 @@ impl<'a> IntoIterator for &'a Map {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::indexing_slicing)]
     use super::*;
     use std::collections::BTreeMap;
 

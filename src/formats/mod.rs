@@ -21,7 +21,7 @@ pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
         match c {
             '\n' => (line, column, start) = (line + 1, 0, at + 1),
             '\u{feff}' if at == 0 => start = c.len_utf8(),
-            _ => column = column + 1,
+            _ => column += 1,
         }
     }
     let line = line.to_string();

@@ -292,7 +292,7 @@ impl<'a> Parser<'a> {
         match value {
             Value::Map(_) | Value::List(_) if is_merge => *merged = value,
             _ if is_merge => return Err(self.fail(key.at, "expected `<<: *anchor` of a map, or a list of such")),
-            _ => drop(map.insert(key.text, value)),
+            _ => map.insert(key.text, value),
         }
         Ok(())
     }

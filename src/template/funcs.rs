@@ -154,8 +154,8 @@ pub fn arity(f: &Func) -> (usize, Option<usize>) {
 /// The parameter that an argument is for: a last one that repeats stands for all further ones.
 #[inline(never)]
 pub fn param(f: &Func, at: usize) -> u8 {
-    let params = f.sig.iter().filter(|c| c.is_ascii_alphabetic());
-    params.clone().nth(at).or(params.last()).copied().unwrap_or(b'a')
+    let mut params = f.sig.iter().filter(|c| c.is_ascii_alphabetic());
+    params.clone().nth(at).or(params.next_back()).copied().unwrap_or(b'a')
 }
 
 /// Whether a value is what a parameter asks for, lists of strings apart.

@@ -184,7 +184,7 @@ pub fn index(_: &Context, args: &[Value], _: u8) -> Result<Value> {
                 }
             }
             Value::Map(map) => match by {
-                Value::Str(key) => map.get(&**key).cloned().unwrap_or(Value::Nil),
+                Value::Str(key) => map.get(key).cloned().unwrap_or(Value::Nil),
                 Value::Nil => return fail("value is nil; should be of type string", &[]),
                 _ => return fail("value has type %; should be string", &[type_name(by)]),
             },

@@ -465,7 +465,7 @@ impl<'p> State<'p, '_> {
                     if has_args {
                         return self.fail("% is not a method but has arguments", &[name]);
                     }
-                    let found = map.get(&**name);
+                    let found = map.get(name);
                     in_map = found.is_some();
                     found.cloned().unwrap_or(Value::Nil)
                 }
