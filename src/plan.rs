@@ -91,6 +91,8 @@ pub struct Source {
 pub enum SourceKind {
     /// Consul's key-value store.
     Consul(Consul),
+    /// etcd, by either of its two interfaces.
+    Etcd(Etcd),
     /// A folder whose files are keys.
     Dir(PathBuf),
     /// The environment pilotfish was started with: `/a/b` is `A_B`.
@@ -120,6 +122,26 @@ pub struct Consul {
     /// Answers of any server may be used up to this age; `None`: only the leader's.
     pub max_stale: Option<Millis>,
     /// The longest a blocking query waits on the server.
+    pub wait: Millis,
+}
+
+impl SourceKind {
+    /// Whether this source has keys in folders: what lies under `/a` is then `/a` and `/a/...`, but not `/ab`.
+    pub fn is_tree(&self) -> bool {
+        matches!(self, SourceKind::Etcd(_))
+    }
+}
+
+/// How to reach etcd.
+#[derive(Clone, Default)]
+pub struct Etcd {
+    /// `http://host:port` or `unix:///path`, tried in turn.
+    pub endpoints: Vec<String>,
+    /// 2 or 3: the keys of the one are not those of the other.
+    pub version: u8,
+    /// User and password.
+    pub basic: Option<(String, String)>,
+    /// A server that is silent for this long is asked whether it is still there.
     pub wait: Millis,
 }
 

@@ -432,7 +432,8 @@ fn options_and_their_values_are_checked() {
 
 #[test]
 fn source_urls_are_checked_and_tls_is_refused_clearly() {
-    let what = "expected consul://host:port/prefix, consul+unix:///path, dir:/folder, file:/a.yaml,/b.json or env:";
+    let what = "expected consul://host:port/prefix, consul+unix:///path, etcd://host:port/prefix, \
+                etcd2://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
     let tls = "this version speaks no TLS; use consul:// or consul+unix://";
     let address = "expected host:port, http://host:port or unix:///path";
     for (url, message) in [
@@ -440,7 +441,11 @@ fn source_urls_are_checked_and_tls_is_refused_clearly() {
         ("kv", what.to_string()),
         ("http://127.0.0.1:8500", what.to_string()),
         ("https://127.0.0.1:8500", what.to_string()),
-        ("etcd://127.0.0.1:2379", what.to_string()),
+        ("etcd3://127.0.0.1:2379", what.to_string()),
+        ("etcd+https://h:1", "this version speaks no TLS; use etcd:// or etcd2://".to_string()),
+        ("etcd2+https://h:1", "this version speaks no TLS; use etcd:// or etcd2://".to_string()),
+        ("etcd://a:1,h:x/app", "cannot use etcd at http://h:x: its port is no number".to_string()),
+        ("etcd2://a:1,b?c", format!("cannot use etcd at http://b?c: {address}")),
         ("dir:", what.to_string()),
         ("consul+https://127.0.0.1:8501", tls.to_string()),
         ("consul://h:x", "cannot use Consul at http://h:x: its port is no number".to_string()),
@@ -462,6 +467,13 @@ fn source_urls_are_checked_and_tls_is_refused_clearly() {
         let cmd = pilotfish().args(["confd-sidecar", "true"]).env(name, value);
         refused(&cmd.run(WAIT), 78, message);
     }
+    let message_etcd = message.replace("Consul", "etcd");
+    for backend in ["etcd", "etcdv3"] {
+        let cmd = pilotfish().args(["confd", "-backend", backend, "-node", "https://h:1"]);
+        refused(&cmd.run(WAIT), 78, &message_etcd);
+        let cmd = pilotfish().args(["confd-sidecar", "true"]).env("CONFD_BACKEND", backend);
+        refused(&cmd.env("CONFD_NODE", "https://user:s3cr3t@h:1").run(WAIT), 78, &message_etcd);
+    }
     let cmd = pilotfish().args(["confd-sidecar", "true"]).env("CONFD_NODE", "h:1").env("CONFD_SCHEME", "https");
     refused(&cmd.run(WAIT), 78, message);
 }
@@ -478,6 +490,7 @@ fn no_message_shows_a_secret() {
         format!("[source.kv]\nurl = 'consul://h'\ntoken = \"\"\"\n{secret} \\q\n\"\"\"\n"),
         format!("source.kv = {{ url = 'consul://h', token = '{secret}', }}, }}\n"),
         format!("[source.kv]\nurl = 'consul://user:{secret}@h:1'\n{TEMPLATE}"),
+        format!("[source.kv]\nurl = 'etcd://user:{secret}@h:1'\n{TEMPLATE}"),
         format!("[source.kv]\nurl = 'consul://user:{secret}@h:x'\n{TEMPLATE}"),
         format!("[source.kv]\nurl = 'consul+https://user:{secret}@h:1'\n{TEMPLATE}"),
     ] {

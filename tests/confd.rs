@@ -119,11 +119,13 @@ fn the_command_line_is_gos() {
     let p = site.confd(&["-version"]).run(secs(20));
     p.expect_exit(Exit::Code(0), secs(1));
     assert!(p.stdout().starts_with("confd 0.16.0"), "{}", p.report());
-    for args in [&["-backend", "vault"][..], &[]] {
-        let p = site.confd(args).run(secs(20));
-        p.expect_exit(Exit::Code(64), secs(1));
-        p.check(p.stderr().contains("there are consul, env and file"), "it names what there is");
-    }
+    let p = site.confd(&["-backend", "vault"]).run(secs(20));
+    p.expect_exit(Exit::Code(64), secs(1));
+    p.check(p.stderr().contains("there are consul, env, etcd, etcdv3 and file"), "it names what there is");
+    let p = site.confd(&["-onetime"]).run(secs(20));
+    p.check(p.stderr().contains("Backend nodes set to http://127.0.0.1:4001"), "confd's default is etcd's old port");
+    let p = site.confd(&["-onetime", "-backend", "etcdv3"]).run(secs(20));
+    p.check(p.stderr().contains("Backend nodes set to 127.0.0.1:2379"), "etcd's port");
     let p = site.confd(&["-backend", "env", "-onetime"]).run(secs(20));
     p.expect_exit(Exit::Code(0), secs(1));
     p.check(p.stderr().contains("WARNING Found no templates"), "no resource is no failure");

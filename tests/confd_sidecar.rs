@@ -493,7 +493,7 @@ fn without_a_program_or_with_an_unknown_backend_the_usage_is_said() {
     proc.expect_exit(Exit::Code(64), WAIT);
     assert_eq!(
         proc.stderr(),
-        "pilotfish: the backend zookeeper is not in this version; there are consul, env and file\n",
+        "pilotfish: the backend zookeeper is not in this version; there are consul, env, etcd, etcdv3 and file\n",
         "it should name what there is"
     );
     let proc = pilotfish().args(["confd-sidecar", "true"]).env("CONFD_CONFDFILE_1", "\n[template]\n").run(WAIT);

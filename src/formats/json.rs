@@ -15,7 +15,20 @@ const DEEPEST: usize = 100;
 /// # Errors
 /// What is wrong, in the words of Go's encoding/json.
 pub fn parse(text: &str) -> Result<Value, String> {
-    let mut p = Parser { text: text.as_bytes(), at: 0 };
+    whole(Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None })
+}
+
+/// As `parse`, for a large answer of a server that may wish us ill: the elements of each array that stands under the key
+/// `list` are handed over one by one instead of kept (inner ones first; an empty array stands in their place), and what is
+/// kept of anything else is little. `take` says whether to go on; when it says no, the error is empty.
+///
+/// # Errors
+/// As `parse`; or more than a thousand values outside of `list` or in one of its elements.
+pub fn parse_each(text: &str, list: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<Value, String> {
+    whole(Parser { text: text.as_bytes(), at: 0, left: FEW, list, take: Some(take) })
+}
+
+fn whole(mut p: Parser) -> Result<Value, String> {
     let value = p.value(0)?;
     match p.solid() {
         None => Ok(value),
@@ -29,19 +42,27 @@ pub fn parse(text: &str) -> Result<Value, String> {
 /// # Errors
 /// As `parse`.
 pub fn each(text: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<bool, String> {
-    let mut p = Parser { text: text.as_bytes(), at: 0 };
+    let mut p = Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None };
     if p.solid().ok_or_else(ended)? != b'[' {
         return parse(text).map(|_| false);
     }
-    if !p.items(0, take)? {
+    if !p.items(0, Some(take))? {
         return Ok(false);
     }
     p.solid().map_or(Ok(true), |c| Err(p.bad(c, "after top-level value")))
 }
 
+/// Values that `parse_each` keeps at a time: an object of eight bytes of text takes hundreds in memory.
+const FEW: usize = 1_000;
+
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
+    /// Values that may still come.
+    left: usize,
+    /// `take` gets the elements of arrays under this key.
+    list: &'a str,
+    take: Option<&'a mut dyn FnMut(Value) -> bool>,
 }
 
 fn ended() -> String {
@@ -73,6 +94,7 @@ impl Parser<'_> {
         if depth > DEEPEST {
             return Err(String::from("exceeded max depth"));
         }
+        self.left = self.left.checked_sub(1).ok_or("it holds too much")?;
         match self.solid().ok_or_else(ended)? {
             b'{' => self.object(depth),
             b'[' => self.array(depth),
@@ -101,7 +123,8 @@ impl Parser<'_> {
                 b':' => self.at += 1,
                 c => return Err(self.bad(c, "after object key")),
             }
-            let value = self.value(depth + 1)?;
+            let hand = self.take.is_some() && key == self.list && self.solid() == Some(b'[');
+            let value = if hand { self.hand(depth + 1)? } else { self.value(depth + 1)? };
             map.insert(key, value);
             match self.solid().ok_or_else(ended)? {
                 b',' => self.at += 1,
@@ -115,21 +138,37 @@ impl Parser<'_> {
     }
     fn array(&mut self, depth: usize) -> Result<Value, String> {
         let mut list = Vec::new();
-        self.items(depth, &mut |value| {
-            list.push(value);
-            true
-        })?;
+        self.items(
+            depth,
+            Some(&mut |value| {
+                list.push(value);
+                true
+            }),
+        )?;
         Ok(Value::list(list))
     }
-    /// The elements of an array, one by one. False: `take` said no.
-    fn items(&mut self, depth: usize, take: &mut dyn FnMut(Value) -> bool) -> Result<bool, String> {
+    /// An array whose elements are not kept but handed over.
+    fn hand(&mut self, depth: usize) -> Result<Value, String> {
+        if self.items(depth, None)? { Ok(Value::list(Vec::new())) } else { Err(String::new()) }
+    }
+    /// The elements of an array, one by one, to `take` or to who takes those of `list`. False: it said no.
+    fn items(&mut self, depth: usize, mut take: Option<&mut dyn FnMut(Value) -> bool>) -> Result<bool, String> {
         self.at += 1;
         if self.solid() == Some(b']') {
             self.at += 1;
             return Ok(true);
         }
         loop {
-            if !take(self.value(depth + 1)?) {
+            let value = self.value(depth + 1)?;
+            let goes_on = match (&mut take, &mut self.take) {
+                (Some(take), _) => take(value),
+                (None, Some(take)) => {
+                    self.left = FEW;
+                    take(value)
+                }
+                (None, None) => true,
+            };
+            if !goes_on {
                 return Ok(false);
             }
             match self.solid().ok_or_else(ended)? {

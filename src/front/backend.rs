@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::settings::Settings;
-use super::{consul_address, consul_from_environment, consul_source, file_source, list};
+use super::{consul_address, consul_from_environment, consul_source, etcd_source, file_source, list};
 use crate::error::{Error, Result};
 use crate::plan::{Consul, Level, Secret, Source, SourceKind};
 
@@ -33,6 +33,20 @@ pub fn source(
             notes.push((Level::Info, format!("Backend nodes set to {}", bare.join(", "))));
             consul_source(c, allow_empty)
         }
+        "etcd" | "etcdv3" => {
+            let (version, default) = if name == "etcd" { (2, "http://127.0.0.1:4001") } else { (3, "127.0.0.1:2379") };
+            let mut nodes = s.many("node").join(",");
+            if list(&nodes).next().is_none() {
+                nodes = s.world.var("ETCDCTL_PEERS").unwrap_or(default).to_string();
+            }
+            // The one option of Consul's that is etcd's too.
+            let mut c = Consul { wait: 60_000, ..Consul::default() };
+            consul(&mut c);
+            let basic = s.one("username").zip(s.one("password"));
+            let source = etcd_source((version, &nodes, &s.or("scheme", "http")), basic, c.wait, allow_empty)?;
+            notes.push((Level::Info, format!("Backend nodes set to {}", list(&nodes).collect::<Vec<_>>().join(", "))));
+            source
+        }
         "env" => {
             notes.push((Level::Info, "Backend nodes set to ".to_string()));
             Source { name: "the environment".to_string(), kind: SourceKind::Env, allow_empty }
@@ -46,7 +60,7 @@ pub fn source(
         }
         other => {
             return Err(Error::usage(format!(
-                "the backend {other} is not in this version; there are consul, env and file"
+                "the backend {other} is not in this version; there are consul, env, etcd, etcdv3 and file"
             )));
         }
     };

@@ -45,7 +45,7 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
     }
     for srv in ["srv-domain", "srv-record"] {
         if s.one(srv).is_some() {
-            return Err(Error::config(format!("-{srv} is for etcd, which this version has not")));
+            return Err(Error::config(format!("-{srv} is not in this version: name the nodes by -node")));
         }
     }
     let (source, mut notes) = backend::source(&name, s, s.is_on("allow-empty"), &|_| ())?;

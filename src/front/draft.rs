@@ -30,6 +30,10 @@ pub fn same_destination(drafts: &[Draft]) -> Option<(usize, String)> {
 /// The watches that give all drafts their keys, and the templates wired to them. Files are read as a whole, so they are
 /// one watch: one reading, and one word of it when it fails.
 pub fn assemble(drafts: Vec<Draft>, sources: &[Source]) -> (Vec<Watch>, Vec<Template>) {
+    let covers = |source: usize, watched: &str, prefix: &str| match sources.get(source) {
+        Some(s) if s.kind.is_tree() => crate::source::etcd::is_under(watched, prefix),
+        _ => prefix.starts_with(watched),
+    };
     let is_whole = |source: usize| sources.get(source).is_some_and(|s| matches!(s.kind, SourceKind::Files { .. }));
     let mut all: Vec<(usize, &str)> = drafts
         .iter()
@@ -38,9 +42,8 @@ pub fn assemble(drafts: Vec<Draft>, sources: &[Source]) -> (Vec<Watch>, Vec<Temp
     all.sort_unstable();
     let mut watches: Vec<Watch> = Vec::new();
     for (source, prefix) in all {
-        // Sorted: whatever covers this prefix came before it, and nothing of another branch in between.
-        let covered = watches.last().is_some_and(|w| w.source == source && prefix.starts_with(&w.prefix));
-        if !covered {
+        // Sorted: whatever covers this prefix came before it.
+        if !watches.iter().any(|w| w.source == source && covers(source, &w.prefix, prefix)) {
             watches.push(Watch { source, prefix: prefix.to_string() });
         }
     }
@@ -49,7 +52,7 @@ pub fn assemble(drafts: Vec<Draft>, sources: &[Source]) -> (Vec<Watch>, Vec<Temp
         let mut t = d.template;
         let strip = if d.hidden == "/" { 0 } else { d.hidden.len() };
         for prefix in d.wants {
-            let found = watches.iter().position(|w| w.source == d.source && prefix.starts_with(&w.prefix));
+            let found = watches.iter().position(|w| w.source == d.source && covers(d.source, &w.prefix, &prefix));
             if let Some(watch) = found {
                 t.inputs.push(Input { watch, prefix, strip });
             }
@@ -64,6 +67,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::dest::Dest;
+    use crate::plan::Etcd;
     use crate::template::Dialect;
 
     fn draft(source: usize, wants: &[&str]) -> Draft {
@@ -91,5 +95,16 @@ mod tests {
         assert_eq!(got, [(0, "/a"), (0, "/b"), (1, "/a/x")]);
         let inputs: Vec<Vec<usize>> = templates.iter().map(|t| t.inputs.iter().map(|i| i.watch).collect()).collect();
         assert_eq!(inputs, [vec![1, 0], vec![0, 0], vec![2]]);
+    }
+
+    #[test]
+    fn in_a_tree_a_prefix_is_whole_parts_of_the_path() {
+        let tree = || Source { name: String::new(), kind: SourceKind::Etcd(Etcd::default()), allow_empty: false };
+        let drafts = vec![draft(0, &["/a/x", "/b"]), draft(0, &["/a", "/ab", "/a-b"]), draft(1, &["/", "/a"])];
+        let (watches, templates) = assemble(drafts, &[tree(), tree()]);
+        let got: Vec<(usize, &str)> = watches.iter().map(|w| (w.source, w.prefix.as_str())).collect();
+        assert_eq!(got, [(0, "/a"), (0, "/a-b"), (0, "/ab"), (0, "/b"), (1, "/")]);
+        let inputs: Vec<Vec<usize>> = templates.iter().map(|t| t.inputs.iter().map(|i| i.watch).collect()).collect();
+        assert_eq!(inputs, [vec![0, 3], vec![0, 2, 1], vec![4, 4]]);
     }
 }

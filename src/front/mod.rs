@@ -15,7 +15,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::plan::{Consul, Plan, Secret, Source, SourceKind};
+use crate::plan::{Consul, Etcd, Millis, Plan, Secret, Source, SourceKind};
 use options::Options;
 
 /// What a door may look at.
@@ -150,6 +150,26 @@ fn consul_from_environment(world: &World) -> Result<Consul> {
 
 /// `host:port`, `http://host:port` or `unix:///path`, as Consul's own programs take it.
 fn consul_address(text: &str, scheme: &str) -> Result<String> {
+    server_address("Consul", ":8500", text, scheme)
+}
+
+/// etcd at a list of addresses, each of which must be good. The version is 2 or 3.
+fn etcd_source(
+    (version, hosts, scheme): (u8, &str, &str),
+    basic: Option<(String, String)>,
+    wait: Millis,
+    allow_empty: bool,
+) -> Result<Source> {
+    let mut endpoints = Vec::new();
+    for host in list(hosts) {
+        endpoints.push(server_address("etcd", ":2379", host, scheme)?);
+    }
+    let name = format!("etcd at {}", endpoints.join(", "));
+    Ok(Source { name, kind: SourceKind::Etcd(Etcd { endpoints, version, basic, wait }), allow_empty })
+}
+
+/// The address of a server, as a URL. `port` is for an address without one.
+fn server_address(server: &str, port: &str, text: &str, scheme: &str) -> Result<String> {
     if text.starts_with("unix://") {
         return Ok(text.to_string());
     }
@@ -157,13 +177,13 @@ fn consul_address(text: &str, scheme: &str) -> Result<String> {
     let rest = rest.trim_end_matches('/');
     // A password in the address is no way in, and no text for a log.
     let shown = rest.rsplit('@').next().unwrap_or(rest);
-    let wrong = |why: &str| Err(Error::config(format!("cannot use Consul at {scheme}://{shown}: {why}")));
+    let wrong = |why: &str| Err(Error::config(format!("cannot use {server} at {scheme}://{shown}: {why}")));
     match scheme {
         "http" | "tcp" if !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) => {
             let bare = rest.rsplit(']').next().unwrap_or(rest);
             let port = match bare.rsplit_once(':') {
-                None => ":8500",
-                Some((_, port)) if port.parse::<u16>().is_ok() => "",
+                None => port,
+                Some((_, given)) if given.parse::<u16>().is_ok() => "",
                 Some(_) => return wrong("its port is no number"),
             };
             Ok(format!("http://{rest}{port}"))

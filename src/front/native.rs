@@ -7,7 +7,8 @@ use super::draft::{Draft, assemble, same_destination};
 use super::options::Options;
 use super::table::{Document, Table};
 use super::{
-    World, consul_address, consul_from_environment, consul_source, file_source, join, list, options, reload, resource,
+    World, consul_address, consul_from_environment, consul_source, etcd_source, file_source, join, list, options,
+    reload, resource,
 };
 use crate::error::{Error, Result};
 use crate::guard::Guard;
@@ -200,6 +201,19 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
         "consul+https" => {
             return Err(Error::config("this version speaks no TLS; use consul:// or consul+unix://"));
         }
+        "etcd" | "etcd2" => {
+            let (hosts, path) = bare.split_once('/').unwrap_or((bare, ""));
+            prefix = join(path, "");
+            let hosts = if hosts.is_empty() { "127.0.0.1:2379" } else { hosts };
+            let basic = t.str("username").zip(t.str("password")).map(|(u, p)| (u.to_string(), p.to_string()));
+            // The one option of Consul's that is etcd's too.
+            let mut c = Consul { wait: t.time("wait").unwrap_or(60_000), ..Consul::default() };
+            consul_options(&mut c, options);
+            etcd_source((if scheme == "etcd" { 3 } else { 2 }, hosts, "http"), basic, c.wait, allow_empty)?
+        }
+        "etcd+https" | "etcd2+https" => {
+            return Err(Error::config("this version speaks no TLS; use etcd:// or etcd2://"));
+        }
         "dir" if !rest.is_empty() => {
             let name = format!("folder {bare}");
             Source { name, kind: SourceKind::Dir(PathBuf::from(bare)), allow_empty }
@@ -210,8 +224,8 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             Source { name: "the environment".to_string(), kind: SourceKind::Env, allow_empty }
         }
         _ => {
-            let want =
-                "expected consul://host:port/prefix, consul+unix:///path, dir:/folder, file:/a.yaml,/b.json or env:";
+            let want = "expected consul://host:port/prefix, consul+unix:///path, etcd://host:port/prefix, \
+                        etcd2://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
             return Err(Error::config(want));
         }
     };

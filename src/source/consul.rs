@@ -15,16 +15,16 @@ use crate::store::{self, Entry, Snapshot};
 use crate::value::Value;
 
 /// Most bytes a value may have.
-const MAX_VALUE: usize = 16 << 20;
+pub(super) const MAX_VALUE: usize = 16 << 20;
 /// Most keys under one prefix.
-const MAX_KEYS: usize = 1_000_000;
+pub(super) const MAX_KEYS: usize = 1_000_000;
 /// Two requests begin at least this far apart, so that a prefix that changes all the time costs ten a second.
-const GAP: Millis = 100;
+pub(super) const GAP: Millis = 100;
 /// The same while answers come at once and bring nothing new: an absent prefix wakes on any write of the
 /// cluster, and an index of 0 never blocks.
 const WIDEST_GAP: Millis = 1_000;
 /// The pause after news, in milliseconds.
-const AFTER_NEWS: Millis = 2;
+pub(super) const AFTER_NEWS: Millis = 2;
 /// What a server may take beyond the wait it was asked for: wait/16 of its own jitter, and its RPC time-out.
 const GRACE: Millis = 10_000;
 /// The header that names Consul Enterprise's namespace.
@@ -52,7 +52,8 @@ fn path(c: &Consul, prefix: &str, index: u64, wait: Millis) -> String {
     p
 }
 
-fn encode_into(out: &mut String, text: &str, slash: bool) {
+/// Appends a piece of a URL, escaped; `slash`: slashes stay.
+pub(super) fn encode_into(out: &mut String, text: &str, slash: bool) {
     for b in text.bytes() {
         match b {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
@@ -74,13 +75,17 @@ fn next_index(asked: u64, got: Option<u64>) -> u64 {
 }
 
 /// Keeps requests apart: `GAP` from begin to begin, wider while early answers bring nothing new.
-struct Pace {
+pub(super) struct Pace {
     gap: Millis,
 }
 
 impl Pace {
+    pub(super) fn new() -> Pace {
+        Pace { gap: GAP }
+    }
+
     /// How long to wait before the next request, after one that took `took` and was (not) `early` or `new`.
-    fn after(&mut self, took: Millis, is_early: bool, is_new: bool) -> Millis {
+    pub(super) fn after(&mut self, took: Millis, is_early: bool, is_new: bool) -> Millis {
         self.gap = if is_early && !is_new { (self.gap * 2).min(WIDEST_GAP) } else { GAP };
         self.gap.saturating_sub(took)
     }
@@ -151,11 +156,8 @@ fn read(c: &Consul, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, St
         // Consul names its index there too; what does not is no Consul.
         404 if index.is_some() => return Ok(Answer { index, snapshot: Snapshot::default() }), // no key under this prefix
         status => {
-            let mut body = String::from_utf8_lossy(&reply.body).into_owned();
-            for (_, secret) in sent.iter().filter(|(name, _)| *name != NAMESPACE) {
-                body = body.replace(secret, "***"); // some proxies show what they were asked
-            }
-            let words: String = body.trim().chars().filter(|c| !c.is_control()).take(200).collect();
+            let secrets: Vec<&str> = sent.iter().filter(|h| h.0 != NAMESPACE).map(|h| h.1.as_str()).collect();
+            let words = super::http::words(&reply.body, &secrets);
             let hint = if status == 403 { " (is the token right, and may it read this prefix?)" } else { "" };
             return Err([format!("{status} {words}").trim_end(), hint].concat());
         }
@@ -204,7 +206,7 @@ pub fn watch(c: &Consul, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
     let servers: Vec<Server> = c.addresses.iter().map(|a| Server::new(a, stop)).collect();
     let mut random = Random::new(crate::sys::host::random());
     let mut backoff = Backoff::default();
-    let mut pace = Pace { gap: GAP };
+    let mut pace = Pace::new();
     let (mut at, mut tried) = (0, 0);
     let (mut index, mut pause) = (0, 0);
     let mut last: Option<Arc<Snapshot>> = None;

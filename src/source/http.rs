@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
+use ureq::http::Response;
 use ureq::http::Uri;
+use ureq::http::response::Parts;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
 };
-use ureq::{Agent, Error};
+use ureq::{Agent, Body, Error};
 
 use crate::plan::Millis;
 
@@ -110,11 +112,98 @@ impl Server {
     #[inline(never)]
     pub fn get(&self, path: &str, headers: &[(&str, String)], head: Millis, body: Millis) -> Result<Reply, String> {
         let response = self.call("GET", path, headers, &[], head)?;
-        self.deadline.set(body);
-        let (head, mut body) = response.into_parts();
-        let body = body.with_config().limit(MAX_BODY).read_to_vec().map_err(|e| why(&e))?;
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+        let (head, stream) = self.stream(response);
+        Ok(Reply { status: stream.status, headers: head.headers, body: stream.rest(body)? })
     }
+}
+
+/// An answer whose body is read as it comes.
+pub struct Stream {
+    /// The HTTP status.
+    pub status: u16,
+    body: ureq::BodyReader<'static>,
+    deadline: Arc<Deadline>,
+    held: Vec<u8>,
+    /// So many bytes of `held` have no line end in them.
+    seen: usize,
+}
+
+impl Server {
+    /// POST of `body` to `path`; the answer's head must be there within `head` milliseconds.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words; any status is an answer.
+    pub fn post(&self, path: &str, headers: &[(&str, String)], body: &str, head: Millis) -> Result<Stream, String> {
+        Ok(self.stream(self.call("POST", path, headers, body.as_bytes(), head)?).1)
+    }
+
+    #[inline(never)]
+    fn stream(&self, response: Response<Body>) -> (Parts, Stream) {
+        let (head, body) = response.into_parts();
+        let (status, deadline) = (head.status.as_u16(), self.deadline.clone());
+        (head, Stream { status, body: body.into_reader(), deadline, held: Vec::new(), seen: 0 })
+    }
+}
+
+impl Stream {
+    /// Reads on; how many bytes came, 0 at the end.
+    #[inline(never)]
+    fn fill(&mut self) -> Result<usize, String> {
+        let old = self.held.len();
+        if old as u64 > MAX_BODY {
+            return Err(why(&Error::BodyExceedsLimit(MAX_BODY)));
+        }
+        self.held.resize(old + BUFFER, 0);
+        let read = self.body.read(self.held.get_mut(old..).unwrap_or(&mut []));
+        self.held.truncate(old + read.as_ref().map_or(0, |n| *n));
+        read.map_err(|e| why(&Error::from(e)))
+    }
+
+    /// The next line without its end; `None` when it is not there within `wait` milliseconds, which loses nothing. With a
+    /// wait of 0 only what has been received already is looked at.
+    ///
+    /// # Errors
+    /// The stream was cut, has ended, or has a line longer than 64 MiB.
+    pub fn line(&mut self, wait: Millis) -> Result<Option<Vec<u8>>, String> {
+        self.deadline.set(wait);
+        loop {
+            let fresh = self.held.get(self.seen..).unwrap_or(&[]);
+            if let Some(i) = fresh.iter().position(|b| *b == b'\n') {
+                let rest = self.held.split_off(self.seen + i + 1);
+                self.seen = 0;
+                let mut line = std::mem::replace(&mut self.held, rest);
+                line.pop();
+                return Ok(Some(line));
+            }
+            self.seen = self.held.len();
+            match self.fill() {
+                Ok(0) => return Err("the server ended the stream".to_string()),
+                Ok(_) => {}
+                Err(_) if self.deadline.left().is_err() => return Ok(None),
+                Err(why) => return Err(why),
+            }
+        }
+    }
+
+    /// All there is, within `wait` milliseconds.
+    ///
+    /// # Errors
+    /// It does not come, is cut, or is larger than 64 MiB.
+    pub fn rest(mut self, wait: Millis) -> Result<Vec<u8>, String> {
+        self.deadline.set(wait);
+        while self.fill()? > 0 {}
+        Ok(self.held)
+    }
+}
+
+/// The beginning of an answer's body, fit for a message: one line, and none of these secrets (some proxies show what they
+/// were asked).
+pub fn words(body: &[u8], secrets: &[&str]) -> String {
+    let mut text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).into_owned();
+    for secret in secrets.iter().filter(|s| !s.is_empty()) {
+        text = text.replace(secret, "***");
+    }
+    text.trim().chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 /// ureq's errors in plain words.

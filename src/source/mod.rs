@@ -3,6 +3,8 @@
 
 pub mod consul;
 pub mod dir;
+pub mod etcd;
+pub mod etcd2;
 pub mod file;
 pub mod http;
 mod notice;
@@ -148,6 +150,8 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()>
             let say = |news| post.put(w, news);
             match &source.kind {
                 SourceKind::Consul(c) => consul::watch(c, &watch.prefix, &stop, &say),
+                SourceKind::Etcd(e) if e.version == 2 => etcd2::watch(e, &watch.prefix, &stop, &say),
+                SourceKind::Etcd(e) => etcd::watch::watch(e, &watch.prefix, &stop, &say),
                 SourceKind::Dir(root) => dir::watch(root, &watch.prefix, Some(stop.fd()), &say),
                 SourceKind::Files { paths, filter } => {
                     file::watch(paths, filter, &watch.prefix, Some(stop.fd()), &say);

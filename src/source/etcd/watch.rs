@@ -1,0 +1,289 @@
+//! The loop that follows a prefix of etcd v3: all keys at one revision, then the stream of events from the next one on,
+//! at one endpoint after the other. A stream that was cut goes on behind the last event that came whole. After a round
+//! in which every endpoint failed everything is read again: meanwhile the cluster may have been made anew, and no
+//! revision of the old one means anything in it.
+//!
+//! Silence proves nothing: etcd says something every ten minutes at most, and a frozen member keeps its connections. So
+//! after the wait of a blocking query (60 s) one key's name is read, which takes a quorum; what keeps silent for another
+//! ten seconds is given up. That also keeps a token alive that ends unless it is used (after five minutes).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::consul::GAP;
+use super::super::http::{self, Server, Stream};
+use super::super::{News, Stop};
+use super::{Fail, Head, Kind, Load};
+use crate::backoff::{Backoff, Random};
+use crate::plan::{Etcd, Millis};
+use crate::store::{Entry, Snapshot};
+
+/// How long a server may take to answer: etcd itself gives up a read after 7 s.
+const GRACE: Millis = 10_000;
+/// A stream that lived this long did work: its end is no failure of the endpoint.
+const LIVED: u128 = 1_000;
+
+/// What is known of a prefix.
+struct Watcher<'a> {
+    etcd: &'a Etcd,
+    prefix: &'a str,
+    say: &'a dyn Fn(News),
+    token: String,
+    is_beta: bool,
+    is_narrow: bool,
+    /// Up to where the keys are known; revision 0: not at all.
+    at: Head,
+    /// The keys as etcd spells them.
+    raw: Snapshot,
+    /// Events that came whole and are not in `raw` yet.
+    events: Vec<Entry>,
+    /// Stands for the value of a key that was removed.
+    gone: Arc<[u8]>,
+    /// What was handed over last, and when.
+    last: Option<Arc<Snapshot>>,
+    published: Instant,
+    /// Since when the stream works.
+    since: Option<Instant>,
+    is_down: bool,
+}
+
+/// Watches a prefix until `stop`.
+#[inline(never)]
+pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
+    let servers: Vec<Server> = etcd.endpoints.iter().map(|a| Server::new(a, stop)).collect();
+    let mut random = Random::new(crate::sys::host::random());
+    let mut backoff = Backoff::default();
+    let mut w = Watcher {
+        etcd,
+        prefix,
+        say,
+        token: String::new(),
+        is_beta: false,
+        is_narrow: false,
+        at: Head::default(),
+        raw: Snapshot::default(),
+        events: Vec::new(),
+        gone: Arc::from(&b"gone"[..]),
+        last: None,
+        published: Instant::now(),
+        since: None,
+        is_down: false,
+    };
+    let (mut at, mut tried, mut used) = (0, 0, 0);
+    let mut pause = 0;
+    while !stop.sleep(pause) {
+        pause = 0;
+        let Some(server) = servers.get(at) else { return };
+        w.since = None;
+        let wait = etcd.wait.saturating_sub(random.below(etcd.wait / 16 + 1));
+        let Err(mut fail) = w.follow(server, wait);
+        if let Err(other) = w.publish() {
+            fail = other;
+        }
+        if w.since.is_some_and(|s| s.elapsed().as_millis() >= LIVED) {
+            (tried, used) = (0, 0);
+            backoff.succeeded();
+            if fail.kind == Kind::Plain {
+                at = (at + 1) % servers.len();
+                continue;
+            }
+        }
+        // Each remedy is tried at once, but only once until a stream has worked again.
+        let remedy = w.remedy(fail.kind);
+        if used & remedy != remedy {
+            used |= remedy;
+            continue;
+        }
+        let text = format!("cannot read {prefix} from etcd at {}: {}", server.name, fail.text);
+        at = (at + 1) % servers.len();
+        tried += 1;
+        if tried >= servers.len() {
+            tried = 0;
+            w.at = Head::default();
+            w.is_down = true;
+            pause = backoff.failed(&mut random);
+            say(News::Trouble(text, pause));
+        }
+    }
+}
+
+/// A function that only ever returns an error.
+enum Never {}
+
+impl Watcher<'_> {
+    /// Changes what may help against such a failure. A bit of its own for each remedy; 0: there is none.
+    fn remedy(&mut self, kind: Kind) -> u8 {
+        match kind {
+            Kind::Plain => 0,
+            Kind::Token => {
+                self.token.clear();
+                u8::from(self.etcd.basic.is_some())
+            }
+            Kind::Denied => {
+                self.is_narrow = !self.is_narrow;
+                2
+            }
+            Kind::Gateway => {
+                self.is_beta = !self.is_beta;
+                4
+            }
+            Kind::History => {
+                self.at = Head::default();
+                8
+            }
+        }
+    }
+
+    /// Follows the prefix at one endpoint until something fails.
+    #[inline(never)]
+    fn follow(&mut self, server: &Server, wait: Millis) -> Result<Never, Fail> {
+        self.authenticate(server)?;
+        let (start, end) = super::interval(self.prefix, self.is_narrow);
+        let is_new = self.at.revision == 0;
+        if is_new {
+            self.read(server, &start, &end)?;
+            self.publish()?;
+        }
+        let body = super::watch_body(&start, &end, self.at.revision.saturating_add(1), self.is_beta);
+        let mut stream = self.call(server, "/watch", &body)?;
+        let mut load = Load::default();
+        let first = stream.line(GRACE)?.ok_or_else(|| "no answer in time".to_string())?;
+        let first = super::message(&first, self.prefix, &mut load, &self.gone)?;
+        if !first.is_created {
+            return Err("the answer is no watch of etcd's".to_string().into());
+        }
+        // Right after a read, a lower revision is that of a member that lags: it will come to ours.
+        let known = Head { revision: if is_new { 0 } else { self.at.revision }, ..self.at };
+        self.is_same(first.head, known)?;
+        self.since = Some(Instant::now());
+        if std::mem::take(&mut self.is_down) {
+            (self.say)(News::Recovered);
+        }
+        loop {
+            let since = u64::try_from(self.published.elapsed().as_millis()).unwrap_or(GAP);
+            let limit = if self.events.is_empty() { wait } else { GAP.saturating_sub(since) };
+            match stream.line(limit)? {
+                Some(line) => {
+                    let m = super::message(&line, self.prefix, &mut load, &self.gone)?;
+                    if !m.is_part {
+                        // Without events it says: nothing happened up to this revision.
+                        let newest = if load.last.is_empty() { m.head.revision } else { load.newest };
+                        self.at.revision = self.at.revision.max(newest);
+                        self.events.append(&mut load.entries);
+                        load = Load::default();
+                    }
+                }
+                None if !self.events.is_empty() => self.publish()?,
+                None => {
+                    let since = self.since.take(); // what does not answer now is a failure, however long it lived
+                    let body = super::range_body(start.as_bytes(), &end, 0, true);
+                    let body = self.call(server, "/kv/range", &body)?.rest(GRACE)?;
+                    let (head, _) = super::page(&body, self.prefix, &mut Load::default(), &self.gone)?;
+                    self.is_same(head, self.at)?;
+                    self.since = since;
+                }
+            }
+        }
+    }
+
+    fn is_same(&mut self, head: Head, known: Head) -> Result<(), Fail> {
+        if !head.follows(known) {
+            return Err(Fail {
+                kind: Kind::History,
+                text: "it is another cluster, or an older state of it".to_string(),
+            });
+        }
+        self.at.term = head.term;
+        Ok(())
+    }
+
+    /// Reads all keys at one revision, page by page.
+    #[inline(never)]
+    fn read(&mut self, server: &Server, start: &str, end: &str) -> Result<(), Fail> {
+        let mut load = Load::default();
+        let mut at = Head::default();
+        let mut from = start.as_bytes().to_vec();
+        loop {
+            let body = super::range_body(&from, end, at.revision, false);
+            let body = self.call(server, "/kv/range", &body)?.rest(self.etcd.wait.max(GRACE))?;
+            let (head, is_more) = super::page(&body, self.prefix, &mut load, &self.gone)?;
+            if at.revision == 0 {
+                at = head;
+            }
+            if !is_more {
+                break;
+            }
+            if load.last < from {
+                return Err("its pages do not go on".to_string().into());
+            }
+            from.clone_from(&load.last);
+            from.push(0); // the very next key
+        }
+        self.events.clear();
+        self.raw = Snapshot::new(load.entries);
+        self.at = at;
+        Ok(())
+    }
+
+    /// Takes in the events that came, and hands the keys over if they are others than before.
+    #[inline(never)]
+    fn publish(&mut self) -> Result<(), Fail> {
+        if !self.events.is_empty() {
+            let events = std::mem::take(&mut self.events);
+            let applied = super::apply(&self.raw, events, &self.gone);
+            self.raw = applied.inspect_err(|_| self.at = Head::default())?;
+        }
+        self.published = Instant::now();
+        let snapshot = super::cleaned(&self.raw);
+        if self.at.revision > 0 && self.last.as_ref().is_none_or(|l| !l.same(&snapshot)) {
+            let snapshot = Arc::new(snapshot);
+            self.last = Some(snapshot.clone());
+            self.is_down = false;
+            (self.say)(News::Data(snapshot));
+        }
+        Ok(())
+    }
+
+    /// Gets a token if there is a user and none yet. An etcd without authentication says so, and needs none.
+    #[inline(never)]
+    fn authenticate(&mut self, server: &Server) -> Result<(), Fail> {
+        let Some((user, password)) = &self.etcd.basic else { return Ok(()) };
+        if !self.token.is_empty() {
+            return Ok(());
+        }
+        let body = super::authenticate_body(user, password);
+        let body = match self.call(server, "/auth/authenticate", &body) {
+            Err(f) if f.text.contains("authentication is not enabled") => return Ok(()),
+            Err(f) => return Err(Fail { text: ["cannot authenticate: ", &f.text].concat(), ..f }),
+            Ok(stream) => stream.rest(GRACE)?,
+        };
+        let text = String::from_utf8_lossy(&body);
+        let token = crate::formats::json::parse_each(&text, "", &mut |_| false).ok();
+        let token = token.as_ref().and_then(|v| super::field(v, "token")?.as_str()).unwrap_or("");
+        if token.is_empty() || token.bytes().any(|b| !(b'!'..=b'~').contains(&b)) {
+            return Err("cannot authenticate: the answer holds no token".to_string().into());
+        }
+        self.token = token.to_string();
+        Ok(())
+    }
+
+    /// One call of the gateway that must be answered with 200. A server without a leader is to say so at once.
+    #[inline(never)]
+    fn call(&self, server: &Server, path: &str, body: &str) -> Result<Stream, Fail> {
+        let mut headers =
+            vec![("content-type", "application/json".to_string()), ("grpc-metadata-hasleader", "true".to_string())];
+        if !self.token.is_empty() {
+            headers.push(("authorization", self.token.clone()));
+        }
+        let path = [if self.is_beta { "/v3beta" } else { "/v3" }, path].concat();
+        let stream = server.post(&path, &headers, body, GRACE)?;
+        let status = stream.status;
+        if status == 200 {
+            return Ok(stream);
+        }
+        let body = stream.rest(GRACE)?;
+        let said = super::sentence(&body).map_or(body, String::into_bytes);
+        let password = self.etcd.basic.as_ref().map_or("", |(_, p)| p.as_str());
+        Err(super::refusal(status, &http::words(&said, &[&self.token, password])))
+    }
+}

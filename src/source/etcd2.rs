@@ -1,0 +1,172 @@
+//! etcd's first interface, v2: a tree of keys over HTTP. A waiting request only tells that something happened; what is
+//! there is then read anew, by quorum, and the next wait begins behind that answer's index. So nothing is lost whatever
+//! happened in between (etcd keeps 1,000 events), an expired or removed folder needs no rule of its own, and a burst
+//! costs one read for each 100 ms. A wait that ends without news is a reason to read, too: that finds a cluster that
+//! was made anew, and a member that is frozen.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::consul::{self, AFTER_NEWS, MAX_KEYS, MAX_VALUE, Pace};
+use super::etcd::is_under;
+use super::http::{self, Reply, Server};
+use super::{News, Stop};
+use crate::backoff::{Backoff, Random};
+use crate::base64;
+use crate::formats::json;
+use crate::plan::{Etcd, Millis};
+use crate::store::{self, Snapshot};
+use crate::value::Value;
+
+/// How long a server may take to answer: etcd itself gives up a read by quorum after 7 s.
+const GRACE: Millis = 10_000;
+
+/// The path and query of a read, or of a wait for what comes after `index`.
+fn path(prefix: &str, index: Option<u64>) -> String {
+    let mut p = String::from("/v2/keys");
+    consul::encode_into(&mut p, prefix.trim_end_matches('/'), true);
+    p.push_str("?recursive=true");
+    match index {
+        None => p.push_str("&sorted=true&quorum=true"),
+        Some(index) => {
+            p.push_str("&wait=true&waitIndex=");
+            p.push_str(&index.saturating_add(1).to_string());
+        }
+    }
+    p
+}
+
+/// Reads an answer's body: every key that is no folder.
+///
+/// # Errors
+/// Not etcd's JSON, or a limit passed.
+pub fn decode(body: &[u8], prefix: &str) -> Result<Snapshot, String> {
+    const NO_TREE: &str = "the answer is no tree of keys";
+    let text = std::str::from_utf8(body).map_err(|_| format!("{NO_TREE}: it is no UTF-8"))?;
+    let mut entries = Vec::new();
+    let mut wrong = String::new();
+    let mut take = |node: &Value| {
+        let field = |name: &str| node.as_map()?.get(name)?.as_str();
+        if let (Some(key), Some(value)) = (field("key"), field("value")) {
+            if value.len() > MAX_VALUE {
+                wrong = format!("key {key}: its value is larger than 16 MiB");
+            } else if entries.len() >= MAX_KEYS {
+                wrong = "there are more than 1000000 keys".to_string();
+            }
+            let key = store::clean(key);
+            if is_under(prefix, &key) {
+                entries.push((Arc::from(key), Arc::from(value.as_bytes())));
+            }
+        }
+        wrong.is_empty()
+    };
+    let read = json::parse_each(text, "nodes", &mut |node| take(&node));
+    if let Ok(v) = &read {
+        // The prefix itself may be a key.
+        match v.as_map().and_then(|m| m.get("node")) {
+            Some(node) => take(node),
+            None => return Err(NO_TREE.to_string()),
+        };
+    }
+    match read {
+        _ if !wrong.is_empty() => Err(wrong),
+        Ok(_) => Ok(Snapshot::new(entries)),
+        Err(why) => Err(format!("{NO_TREE}: {why}")),
+    }
+}
+
+/// The index and the keys of a read.
+fn answer(reply: &Reply, prefix: &str, secret: &str) -> Result<(u64, Snapshot), String> {
+    let index: Option<u64> = reply.header("x-etcd-index").and_then(|v| v.parse().ok());
+    match (reply.status, index) {
+        (200, Some(index)) => Ok((index, decode(&reply.body, prefix)?)),
+        (200, None) => Err("the answer names no index: it is none of etcd's".to_string()),
+        (404, Some(index)) => Ok((index, Snapshot::default())), // no such key
+        (status, _) => {
+            let hint = match status {
+                401 | 403 => " (are user and password right, and may the user read this prefix?)",
+                404 => " (etcd 3.4 and 3.5 speak v2 with --enable-v2 only, later ones never; v3 is another backend)",
+                _ => "",
+            };
+            let words = http::words(&reply.body, &[secret]);
+            Err([format!("{status} {words}").trim_end(), hint].concat())
+        }
+    }
+}
+
+/// Watches a prefix until `stop`.
+#[inline(never)]
+pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
+    let servers: Vec<Server> = etcd.endpoints.iter().map(|a| Server::new(a, stop)).collect();
+    let mut random = Random::new(crate::sys::host::random());
+    let mut backoff = Backoff::default();
+    let mut pace = Pace::new();
+    let (mut at, mut tried, mut pause) = (0, 0, 0);
+    let mut last: Option<Arc<Snapshot>> = None;
+    let mut sent = Vec::new();
+    let mut secret = "";
+    if let Some((user, password)) = &etcd.basic {
+        let both = format!("{user}:{password}");
+        sent.push(("authorization", ["Basic ", &base64::encode(both.as_bytes())].concat()));
+        secret = password;
+    }
+    while !stop.sleep(pause) {
+        let Some(server) = servers.get(at) else { return };
+        let begin = Instant::now();
+        let reply = server.get(&path(prefix, None), &sent, GRACE, etcd.wait.max(GRACE));
+        match reply.and_then(|reply| answer(&reply, prefix, secret)) {
+            Ok((index, snapshot)) => {
+                tried = 0;
+                let is_new = last.as_ref().is_none_or(|l| !l.same(&snapshot));
+                if is_new {
+                    let snapshot = Arc::new(snapshot);
+                    last = Some(snapshot.clone());
+                    say(News::Data(snapshot));
+                    stop.sleep(AFTER_NEWS); // the loop comes first
+                } else if backoff.is_failing() {
+                    say(News::Recovered);
+                }
+                backoff.succeeded();
+                // However it ends, what it brings is read anew; what is wrong with the server shows then.
+                let wait = etcd.wait.saturating_sub(random.below(etcd.wait / 16 + 1));
+                let _ = server.get(&path(prefix, Some(index)), &sent, wait, wait);
+                let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+                pause = pace.after(took, took < wait, is_new);
+            }
+            Err(why) => {
+                let text = format!("cannot read {prefix} from etcd at {}: {why}", server.name);
+                at = (at + 1) % servers.len();
+                tried += 1;
+                pause = 0;
+                if tried >= servers.len() {
+                    tried = 0;
+                    pause = backoff.failed(&mut random);
+                    say(News::Trouble(text, pause));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn trees_decode() {
+        let all = |body: &str, prefix: &str| {
+            let s = decode(body.as_bytes(), prefix)?;
+            let pairs = s.entries().iter().map(|(k, v)| format!("{k}={}", String::from_utf8_lossy(v)));
+            Ok::<_, String>(pairs.collect::<Vec<_>>().join(" "))
+        };
+        let tree = r#"{"action":"get","node":{"key":"/d","dir":true,"nodes":[{"key":"/d/a","value":"1"},
+            {"key":"/d/b","dir":true,"nodes":[{"key":"/d/b/c","value":"2"}]},{"key":"/d/e","dir":true}]}}"#;
+        assert_eq!(all(tree, "/d").unwrap(), "/d/a=1 /d/b/c=2");
+        assert_eq!(all(r#"{"node":{"key":"/d/a","value":"1"}}"#, "/d/a").unwrap(), "/d/a=1");
+        assert_eq!(all(r#"{"node":{"key":"/d","value":"1"}}"#, "/d/").unwrap(), "");
+        assert!(all("[]", "/").is_err() && all("{", "/").is_err());
+        assert_eq!(path("/a b/", None), "/v2/keys/a%20b?recursive=true&sorted=true&quorum=true");
+        assert_eq!(path("/", Some(7)), "/v2/keys?recursive=true&wait=true&waitIndex=8");
+    }
+}
