@@ -16,6 +16,7 @@ say() { printf 'servers: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 # NAME  PACKAGE  SUITE (`-`: this machine's own release)  PROGRAMS (paths in the package, the first that exists)
+# etcd 3.4 is this release's, 3.5 a newer one's; the newer program runs on this release's C library.
 # Consul left Debian after bullseye and Ubuntu after jammy; it needs nothing but a C library, so an old one runs.
 table() {
   cat <<TABLE
@@ -25,11 +26,12 @@ nginx       nginx             -  usr/sbin/nginx
 haproxy     haproxy           -  usr/sbin/haproxy
 tini        tini              -  usr/bin/tini-static usr/bin/tini
 etcd        etcd-server       -  usr/bin/etcd
+etcd35      etcd-server       $etcd35_suite  usr/bin/etcd
 redis       redis-server      -  usr/bin/redis-server usr/bin/redis-check-rdb
 qemu        qemu-user-static  -  usr/bin/qemu-aarch64-static usr/bin/qemu-aarch64
 TABLE
 }
-standard="consul prometheus nginx haproxy tini"
+standard="consul prometheus nginx haproxy tini etcd etcd35"
 
 for tool in apt-get dpkg dpkg-deb flock; do
   command -v "$tool" >/dev/null || die "$tool is not here: the servers can only be fetched on Debian or Ubuntu"
@@ -37,8 +39,8 @@ done
 # shellcheck source=/dev/null
 . /etc/os-release
 case "$ID ${ID_LIKE:-}" in
-  *ubuntu*) consul_suite=jammy components="main universe" ring=ubuntu-archive-keyring.gpg ;;
-  *debian*) consul_suite=bullseye components=main ring=debian-archive-keyring.gpg ;;
+  *ubuntu*) consul_suite=jammy etcd35_suite=questing components="main universe" ring=ubuntu-archive-keyring.gpg ;;
+  *debian*) consul_suite=bullseye etcd35_suite=trixie components=main ring=debian-archive-keyring.gpg ;;
   *) die "this is $ID: the servers can only be fetched on Debian or Ubuntu" ;;
 esac
 ring=${PILOTFISH_KEYRING:-/usr/share/keyrings/$ring}

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::http::{Reply, Server};
+use super::http::Reply;
+use super::turns::Turns;
 use super::{News, Stop};
-use crate::backoff::{Backoff, Random};
 use crate::base64;
 use crate::formats::json;
 use crate::plan::{Consul, Millis, Secret};
@@ -203,17 +203,12 @@ fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
 
 /// Watches a prefix until `stop`.
 pub fn watch(c: &Consul, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
-    let servers: Vec<Server> = c.addresses.iter().map(|a| Server::new(a, stop)).collect();
-    let mut random = Random::new(crate::sys::host::random());
-    let mut backoff = Backoff::default();
+    let mut turns = Turns::new(&c.addresses, [prefix, "Consul"], stop, say);
     let mut pace = Pace::new();
-    let (mut at, mut tried) = (0, 0);
     let (mut index, mut pause) = (0, 0);
-    let mut last: Option<Arc<Snapshot>> = None;
     while !stop.sleep(pause) {
-        pause = 0;
-        let Some(server) = servers.get(at) else { return };
-        let wait = c.wait.saturating_sub(random.below(c.wait / 16 + 1));
+        let Some(server) = turns.server() else { return };
+        let wait = turns.shorten(c.wait);
         let begin = Instant::now();
         let limit = if index > 0 { wait + wait / 16 + GRACE } else { GRACE };
         let answer = headers(c).and_then(|sent| {
@@ -223,34 +218,20 @@ pub fn watch(c: &Consul, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
         match answer {
             Ok(answer) => {
                 let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let is_new = last.as_ref().is_none_or(|l| !l.same(&answer.snapshot));
+                let is_new = turns.hand(answer.snapshot);
                 // A long poll that was answered before its time brings news, or wakes without need.
                 pause = pace.after(took, index == 0 || took < wait, is_new);
                 index = next_index(index, answer.index);
-                tried = 0;
                 if is_new {
-                    let snapshot = Arc::new(answer.snapshot);
-                    last = Some(snapshot.clone());
-                    say(News::Data(snapshot));
                     // The loop comes first: asking again wakes the server, which may take its processor.
                     pause = pause.max(AFTER_NEWS);
-                } else if backoff.is_failing() {
-                    say(News::Recovered);
                 }
-                backoff.succeeded();
+                turns.recovered();
+                turns.worked();
             }
             Err(why) => {
-                // The other addresses are tried at once, then there is a pause: one round, one failure.
-                let name = &server.name;
-                let text = format!("cannot read {prefix} from Consul at {name}: {why}");
                 index = 0; // the next answer must come at once, to say that all is well again
-                at = (at + 1) % servers.len();
-                tried += 1;
-                if tried >= servers.len() {
-                    tried = 0;
-                    pause = backoff.failed(&mut random);
-                    say(News::Trouble(text, pause));
-                }
+                pause = turns.failed(&why).unwrap_or(0);
             }
         }
     }

@@ -12,6 +12,7 @@ use super::consul::{MAX_KEYS, MAX_VALUE};
 use crate::base64;
 use crate::formats::json;
 use crate::store::{self, Entry, Snapshot};
+use crate::text::fill;
 use crate::value::Value;
 
 /// Most bytes that the keys and values of one prefix may have together.
@@ -94,8 +95,8 @@ fn refusal(status: u16, words: &str) -> Fail {
     } else {
         (Kind::Plain, "")
     };
-    let status = if status == 0 { String::new() } else { format!("{status} ") };
-    Fail { kind, text: [&status, words, hint].concat() }
+    let status = if status == 0 { String::new() } else { status.to_string() };
+    Fail { kind, text: fill("% %%", &[&status, words, hint]).trim_start().to_string() }
 }
 
 /// The sentence in an answer that is a refusal: its `message`, that of its `error`, or all of it.
@@ -118,27 +119,31 @@ pub fn is_under(prefix: &str, key: &str) -> bool {
     key.strip_prefix(prefix).is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The body of a request about an interval of keys and a revision.
+/// A body with an interval of keys and a revision in it.
 #[inline(never)]
-fn body(open: &str, (start, end): (&[u8], &str), middle: &str, revision: u64, close: &str) -> String {
-    let (start, end) = (base64::encode(start), base64::encode(end.as_bytes()));
-    let (limit, revision) = ("\",\"range_end\":\"", revision.to_string());
-    [open, "\"key\":\"", &start, limit, &end, middle, "revision\":\"", &revision, close].concat()
+fn body(pattern: &str, start: &[u8], end: &str, revision: u64) -> String {
+    fill(pattern, &[&base64::encode(start), &base64::encode(end.as_bytes()), &revision.to_string()])
 }
 
 /// The body of a request for one page, from `start` on. `revision` 0: the newest; a probe is only to hear from the server.
 fn range_body(start: &[u8], end: &str, revision: u64, is_probe: bool) -> String {
-    let page = "\",\"limit\":\"1000\",\"";
-    let how = if is_probe { "\",\"keys_only\":true,\"limit\":\"1\",\"" } else { page };
-    body("{", (start, end), how, revision, "\"}")
+    let pattern = if is_probe {
+        r#"{"key":"%","range_end":"%","revision":"%","limit":"1","keys_only":true}"#
+    } else {
+        r#"{"key":"%","range_end":"%","revision":"%","limit":"1000"}"#
+    };
+    body(pattern, start, end, revision)
 }
 
 /// The body of a request to watch from `revision` on. Fragments keep a message small when a transaction, or all that was
 /// missed, is large; etcd 3.3 (`is_beta`) does not know them.
 fn watch_body(start: &str, end: &str, revision: u64, is_beta: bool) -> String {
-    let close =
-        if is_beta { "\",\"progress_notify\":true}}" } else { "\",\"progress_notify\":true,\"fragment\":true}}" };
-    body("{\"create_request\":{", (start.as_bytes(), end), "\",\"start_", revision, close)
+    let pattern = if is_beta {
+        r#"{"create_request":{"key":"%","range_end":"%","start_revision":"%","progress_notify":true}}"#
+    } else {
+        r#"{"create_request":{"key":"%","range_end":"%","start_revision":"%","progress_notify":true,"fragment":true}}"#
+    };
+    body(pattern, start.as_bytes(), end, revision)
 }
 
 /// The body of a request for a token.
@@ -176,11 +181,11 @@ impl Load {
             let value = match (gone, text("value").unwrap_or("")) {
                 (Some(gone), _) => gone.clone(),
                 (None, text) => {
-                    Arc::from(base64::decode(text).ok_or_else(|| format!("key {name}: its value is no base64"))?)
+                    Arc::from(base64::decode(text).ok_or_else(|| fill("key %: its value is no base64", &[name]))?)
                 }
             };
             if value.len() > MAX_VALUE {
-                return Err(format!("key {name}: its value is larger than 16 MiB"));
+                return Err(fill("key %: its value is larger than 16 MiB", &[name]));
             }
             self.bytes += key.len() + value.len();
             self.entries.push((Arc::from(name), value));
@@ -205,8 +210,8 @@ fn check(keys: usize, bytes: usize) -> Result<(), String> {
 /// Reads a body whose keys, or events of keys, go into `load` one by one.
 #[inline(never)]
 fn read(body: &[u8], list: &str, prefix: &str, load: &mut Load, gone: &Arc<[u8]>) -> Result<Value, String> {
-    const NO_ANSWER: &str = "the answer is none of etcd's";
-    let text = std::str::from_utf8(body).map_err(|_| format!("{NO_ANSWER}: it is no UTF-8"))?;
+    let no_answer = |why: &str| fill("the answer is none of etcd's: %", &[why]);
+    let text = std::str::from_utf8(body).map_err(|_| no_answer("it is no UTF-8"))?;
     let mut wrong = String::new();
     let read = json::parse_each(text, list, &mut |item| {
         let is_gone = field(&item, "type").and_then(Value::as_str) == Some("DELETE");
@@ -216,8 +221,8 @@ fn read(body: &[u8], list: &str, prefix: &str, load: &mut Load, gone: &Arc<[u8]>
     match read {
         _ if !wrong.is_empty() => Err(wrong),
         Ok(v) if v.as_map().is_some() => Ok(v),
-        Ok(_) => Err(NO_ANSWER.to_string()),
-        Err(why) => Err(format!("{NO_ANSWER}: {why}")),
+        Ok(_) => Err(no_answer("it is no object")),
+        Err(why) => Err(no_answer(&why)),
     }
 }
 
@@ -251,7 +256,7 @@ fn message(line: &[u8], prefix: &str, load: &mut Load, gone: &Arc<[u8]>) -> Resu
             return Err(Fail { kind: Kind::History, text: "the revision to go on from is compacted".to_string() });
         }
         let reason = field(result, "cancel_reason").and_then(Value::as_str).unwrap_or("the watch was canceled");
-        let reason = reason.rsplit("desc = ").next().unwrap_or(reason);
+        let reason = reason.split_once("desc = ").map_or(reason, |(_, desc)| desc);
         return Err(refusal(0, &super::http::words(reason.as_bytes(), &[])));
     }
     Ok(Message { head: head(result), is_created: is_true(result, "created"), is_part: is_true(result, "fragment") })
@@ -321,15 +326,14 @@ mod tests {
 
     #[test]
     fn bodies() {
-        let start = "{\"key\":\"L2E=\",\"range_end\":\"L2Ew\",";
-        let page = [start, "\"limit\":\"1000\",\"revision\":\"7\"}"].concat();
-        assert_eq!(range_body(b"/a", "/a0", 7, false), page);
-        let probe = [start, "\"keys_only\":true,\"limit\":\"1\",\"revision\":\"0\"}"].concat();
+        let key = r#""key":"L2E=","range_end":"L2Ew""#;
+        assert_eq!(range_body(b"/a", "/a0", 7, false), fill(r#"{%,"revision":"7","limit":"1000"}"#, &[key]));
+        let probe = fill(r#"{%,"revision":"0","limit":"1","keys_only":true}"#, &[key]);
         assert_eq!(range_body(b"/a", "/a0", 0, true), probe);
-        let rest = "\"start_revision\":\"8\",\"progress_notify\":true";
-        assert_eq!(watch_body("/a", "/a0", 8, true), ["{\"create_request\":", start, rest, "}}"].concat());
-        let rest = [rest, ",\"fragment\":true"].concat();
-        assert_eq!(watch_body("/a", "/a0", 8, false), ["{\"create_request\":", start, &rest, "}}"].concat());
+        for (is_beta, more) in [(true, ""), (false, r#","fragment":true"#)] {
+            let want = r#"{"create_request":{%,"start_revision":"8","progress_notify":true%}}"#;
+            assert_eq!(watch_body("/a", "/a0", 8, is_beta), fill(want, &[key, more]));
+        }
         assert_eq!(authenticate_body("u\"", "p\\"), r#"{"name":"u\"","password":"p\\"}"#);
     }
 

@@ -9,13 +9,14 @@ use std::time::Instant;
 
 use super::consul::{self, AFTER_NEWS, MAX_KEYS, MAX_VALUE, Pace};
 use super::etcd::is_under;
-use super::http::{self, Reply, Server};
+use super::http::{self, Reply};
+use super::turns::Turns;
 use super::{News, Stop};
-use crate::backoff::{Backoff, Random};
 use crate::base64;
 use crate::formats::json;
 use crate::plan::{Etcd, Millis};
 use crate::store::{self, Snapshot};
+use crate::text::fill;
 use crate::value::Value;
 
 /// How long a server may take to answer: etcd itself gives up a read by quorum after 7 s.
@@ -41,15 +42,15 @@ fn path(prefix: &str, index: Option<u64>) -> String {
 /// # Errors
 /// Not etcd's JSON, or a limit passed.
 pub fn decode(body: &[u8], prefix: &str) -> Result<Snapshot, String> {
-    const NO_TREE: &str = "the answer is no tree of keys";
-    let text = std::str::from_utf8(body).map_err(|_| format!("{NO_TREE}: it is no UTF-8"))?;
+    let no_tree = |why: &str| fill("the answer is no tree of keys: %", &[why]);
+    let text = std::str::from_utf8(body).map_err(|_| no_tree("it is no UTF-8"))?;
     let mut entries = Vec::new();
     let mut wrong = String::new();
     let mut take = |node: &Value| {
         let field = |name: &str| node.as_map()?.get(name)?.as_str();
         if let (Some(key), Some(value)) = (field("key"), field("value")) {
             if value.len() > MAX_VALUE {
-                wrong = format!("key {key}: its value is larger than 16 MiB");
+                wrong = fill("key %: its value is larger than 16 MiB", &[key]);
             } else if entries.len() >= MAX_KEYS {
                 wrong = "there are more than 1000000 keys".to_string();
             }
@@ -65,13 +66,13 @@ pub fn decode(body: &[u8], prefix: &str) -> Result<Snapshot, String> {
         // The prefix itself may be a key.
         match v.as_map().and_then(|m| m.get("node")) {
             Some(node) => take(node),
-            None => return Err(NO_TREE.to_string()),
+            None => return Err(no_tree("it has no node")),
         };
     }
     match read {
         _ if !wrong.is_empty() => Err(wrong),
         Ok(_) => Ok(Snapshot::new(entries)),
-        Err(why) => Err(format!("{NO_TREE}: {why}")),
+        Err(why) => Err(no_tree(&why)),
     }
 }
 
@@ -89,7 +90,7 @@ fn answer(reply: &Reply, prefix: &str, secret: &str) -> Result<(u64, Snapshot), 
                 _ => "",
             };
             let words = http::words(&reply.body, &[secret]);
-            Err([format!("{status} {words}").trim_end(), hint].concat())
+            Err(fill("% %%", &[&status.to_string(), &words, hint]))
         }
     }
 }
@@ -97,53 +98,35 @@ fn answer(reply: &Reply, prefix: &str, secret: &str) -> Result<(u64, Snapshot), 
 /// Watches a prefix until `stop`.
 #[inline(never)]
 pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
-    let servers: Vec<Server> = etcd.endpoints.iter().map(|a| Server::new(a, stop)).collect();
-    let mut random = Random::new(crate::sys::host::random());
-    let mut backoff = Backoff::default();
+    let mut turns = Turns::new(&etcd.endpoints, [prefix, "etcd"], stop, say);
     let mut pace = Pace::new();
-    let (mut at, mut tried, mut pause) = (0, 0, 0);
-    let mut last: Option<Arc<Snapshot>> = None;
+    let mut pause = 0;
     let mut sent = Vec::new();
     let mut secret = "";
     if let Some((user, password)) = &etcd.basic {
-        let both = format!("{user}:{password}");
+        let both = fill("%:%", &[user, password]);
         sent.push(("authorization", ["Basic ", &base64::encode(both.as_bytes())].concat()));
         secret = password;
     }
     while !stop.sleep(pause) {
-        let Some(server) = servers.get(at) else { return };
+        let Some(server) = turns.server() else { return };
         let begin = Instant::now();
         let reply = server.get(&path(prefix, None), &sent, GRACE, etcd.wait.max(GRACE));
         match reply.and_then(|reply| answer(&reply, prefix, secret)) {
             Ok((index, snapshot)) => {
-                tried = 0;
-                let is_new = last.as_ref().is_none_or(|l| !l.same(&snapshot));
+                let is_new = turns.hand(snapshot);
                 if is_new {
-                    let snapshot = Arc::new(snapshot);
-                    last = Some(snapshot.clone());
-                    say(News::Data(snapshot));
                     stop.sleep(AFTER_NEWS); // the loop comes first
-                } else if backoff.is_failing() {
-                    say(News::Recovered);
                 }
-                backoff.succeeded();
+                turns.recovered();
+                turns.worked();
                 // However it ends, what it brings is read anew; what is wrong with the server shows then.
-                let wait = etcd.wait.saturating_sub(random.below(etcd.wait / 16 + 1));
+                let wait = turns.shorten(etcd.wait);
                 let _ = server.get(&path(prefix, Some(index)), &sent, wait, wait);
                 let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
                 pause = pace.after(took, took < wait, is_new);
             }
-            Err(why) => {
-                let text = format!("cannot read {prefix} from etcd at {}: {why}", server.name);
-                at = (at + 1) % servers.len();
-                tried += 1;
-                pause = 0;
-                if tried >= servers.len() {
-                    tried = 0;
-                    pause = backoff.failed(&mut random);
-                    say(News::Trouble(text, pause));
-                }
-            }
+            Err(why) => pause = turns.failed(&why).unwrap_or(0),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod etcd2;
 pub mod file;
 pub mod http;
 mod notice;
+mod turns;
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};

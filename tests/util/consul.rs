@@ -19,7 +19,7 @@ pub struct Consul {
 }
 
 /// A /24 of 127.0.0.0/8 that no other test uses; `claim` is a listener on its .1.
-fn claim_net() -> (String, TcpListener) {
+pub(super) fn claim_net() -> (String, TcpListener) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..2000 {
         let n = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -207,7 +207,7 @@ impl Consul {
     }
 }
 
-fn claim_ip(ip: &str) -> TcpListener {
+pub(super) fn claim_ip(ip: &str) -> TcpListener {
     wait_until(secs(5), "a loopback address for Consul", || TcpListener::bind(format!("{ip}:8499")).ok())
 }
 

@@ -8,12 +8,14 @@
 #![allow(unused_imports)] // each test file uses its own part
 
 mod consul;
+mod etcd;
 mod fake;
 mod http;
 mod process;
 mod scratch;
 
 pub use consul::{Cluster, Consul};
+pub use etcd::{Etcd, etcd_put};
 pub use fake::{Answer, FakeHttp, Request, base64};
 pub use http::{Reply, http};
 pub use process::{Cmd, Exit, Line, Proc, Row, Stream, children_of, open_fds, processes, rss_of};
@@ -48,7 +50,7 @@ pub fn pilotfish() -> Cmd {
     Cmd::new(pilotfish_bin())
 }
 
-/// The path of a real server (`consul`, `prometheus`, `nginx`, `haproxy`, `tini`). A missing one fails the test: a
+/// The path of a real server (`consul`, `prometheus`, `nginx`, `haproxy`, `tini`, `etcd`, `etcd35`). A missing one fails the test: a
 /// skipped test proves nothing.
 pub fn server_bin(name: &str) -> PathBuf {
     let home = match std::env::var_os("PILOTFISH_SERVERS") {

@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use super::super::consul::GAP;
 use super::super::http::{self, Server, Stream};
+use super::super::turns::Turns;
 use super::super::{News, Stop};
 use super::{Fail, Head, Kind, Load};
-use crate::backoff::{Backoff, Random};
 use crate::plan::{Etcd, Millis};
 use crate::store::{Entry, Snapshot};
 
@@ -27,7 +27,7 @@ const LIVED: u128 = 1_000;
 struct Watcher<'a> {
     etcd: &'a Etcd,
     prefix: &'a str,
-    say: &'a dyn Fn(News),
+    turns: Turns<'a>,
     token: String,
     is_beta: bool,
     is_narrow: bool,
@@ -39,24 +39,19 @@ struct Watcher<'a> {
     events: Vec<Entry>,
     /// Stands for the value of a key that was removed.
     gone: Arc<[u8]>,
-    /// What was handed over last, and when.
-    last: Option<Arc<Snapshot>>,
+    /// When keys were handed over last.
     published: Instant,
     /// Since when the stream works.
     since: Option<Instant>,
-    is_down: bool,
 }
 
 /// Watches a prefix until `stop`.
 #[inline(never)]
 pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
-    let servers: Vec<Server> = etcd.endpoints.iter().map(|a| Server::new(a, stop)).collect();
-    let mut random = Random::new(crate::sys::host::random());
-    let mut backoff = Backoff::default();
     let mut w = Watcher {
         etcd,
         prefix,
-        say,
+        turns: Turns::new(&etcd.endpoints, [prefix, "etcd"], stop, say),
         token: String::new(),
         is_beta: false,
         is_narrow: false,
@@ -64,27 +59,23 @@ pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
         raw: Snapshot::default(),
         events: Vec::new(),
         gone: Arc::from(&b"gone"[..]),
-        last: None,
         published: Instant::now(),
         since: None,
-        is_down: false,
     };
-    let (mut at, mut tried, mut used) = (0, 0, 0);
-    let mut pause = 0;
+    let (mut used, mut pause) = (0, 0);
     while !stop.sleep(pause) {
         pause = 0;
-        let Some(server) = servers.get(at) else { return };
+        let Some(server) = w.turns.server() else { return };
         w.since = None;
-        let wait = etcd.wait.saturating_sub(random.below(etcd.wait / 16 + 1));
-        let Err(mut fail) = w.follow(server, wait);
+        let Err(mut fail) = w.follow(&server);
         if let Err(other) = w.publish() {
             fail = other;
         }
         if w.since.is_some_and(|s| s.elapsed().as_millis() >= LIVED) {
-            (tried, used) = (0, 0);
-            backoff.succeeded();
+            used = 0;
+            w.turns.worked();
             if fail.kind == Kind::Plain {
-                at = (at + 1) % servers.len();
+                w.turns.turn();
                 continue;
             }
         }
@@ -94,15 +85,9 @@ pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
             used |= remedy;
             continue;
         }
-        let text = format!("cannot read {prefix} from etcd at {}: {}", server.name, fail.text);
-        at = (at + 1) % servers.len();
-        tried += 1;
-        if tried >= servers.len() {
-            tried = 0;
+        if let Some(p) = w.turns.failed(&fail.text) {
             w.at = Head::default();
-            w.is_down = true;
-            pause = backoff.failed(&mut random);
-            say(News::Trouble(text, pause));
+            pause = p;
         }
     }
 }
@@ -136,7 +121,7 @@ impl Watcher<'_> {
 
     /// Follows the prefix at one endpoint until something fails.
     #[inline(never)]
-    fn follow(&mut self, server: &Server, wait: Millis) -> Result<Never, Fail> {
+    fn follow(&mut self, server: &Server) -> Result<Never, Fail> {
         self.authenticate(server)?;
         let (start, end) = super::interval(self.prefix, self.is_narrow);
         let is_new = self.at.revision == 0;
@@ -156,9 +141,8 @@ impl Watcher<'_> {
         let known = Head { revision: if is_new { 0 } else { self.at.revision }, ..self.at };
         self.is_same(first.head, known)?;
         self.since = Some(Instant::now());
-        if std::mem::take(&mut self.is_down) {
-            (self.say)(News::Recovered);
-        }
+        self.turns.recovered();
+        let wait = self.turns.shorten(self.etcd.wait);
         loop {
             let since = u64::try_from(self.published.elapsed().as_millis()).unwrap_or(GAP);
             let limit = if self.events.is_empty() { wait } else { GAP.saturating_sub(since) };
@@ -234,12 +218,8 @@ impl Watcher<'_> {
             self.raw = applied.inspect_err(|_| self.at = Head::default())?;
         }
         self.published = Instant::now();
-        let snapshot = super::cleaned(&self.raw);
-        if self.at.revision > 0 && self.last.as_ref().is_none_or(|l| !l.same(&snapshot)) {
-            let snapshot = Arc::new(snapshot);
-            self.last = Some(snapshot.clone());
-            self.is_down = false;
-            (self.say)(News::Data(snapshot));
+        if self.at.revision > 0 {
+            self.turns.hand(super::cleaned(&self.raw));
         }
         Ok(())
     }
