@@ -286,3 +286,57 @@ fn a_stop_does_not_wait_for_a_name_server() {
     proc.signal(libc::SIGTERM);
     proc.expect_exit(Exit::Code(143), secs(10));
 }
+
+#[test]
+fn servers_are_found_by_their_records_and_asked_for_again_when_all_fail() {
+    let consul = Consul::start();
+    consul.put("v", "by consul");
+    let etcd = Etcd::start();
+    etcd.put("/v", "by etcd");
+    let port = |addr: String| addr.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let (consul_port, etcd_port) = (port(consul.addr()), port(etcd.addr()));
+    let (hosts, dead) = ([consul.addr(), etcd.addr()], free_port());
+    // Names of hosts are /etc/hosts' business.
+    let ip = |addr: &str| addr.rsplit_once(':').unwrap().0.trim_start_matches("http://").to_string();
+    let mut asked = 0;
+    let dns = Dns::start(move |q, _| match asked_name(q).as_str() {
+        "_consul._tcp.example.com." => {
+            asked += 1;
+            let dead = (1, 1, dead, "consul.test");
+            let all = [(9, 1, consul_port, "consul.test"), dead];
+            vec![answer(q, OK, if asked == 1 { &all[1..] } else { &all })]
+        }
+        "_etcd-client._tcp.example.com." => vec![answer(q, OK, &[(1, 1, etcd_port, "etcd.test")])],
+        name => panic!("asked for {name}"),
+    });
+    let bed = Bed::of(&dns);
+    bed.dir.write("hosts", format!("{} consul.test\n{} etcd.test\n", ip(&hosts[0]), ip(&hosts[1])));
+    let out = bed.dir.join("out").display().to_string();
+    bed.dir.write("etc/conf.d/r.toml", format!("[template]\nsrc='r'\ndest='{out}'\nkeys=['/v']\n"));
+    bed.dir.write("etc/templates/r", "{{getv \"/v\"}}");
+    bed.dir.write(
+        "p.toml",
+        "[source.e]\nurl='etcd:///'\nsrv_domain='example.com.'\n[[template]]\ntext='{{ getv(\"/v\") }}'\ndest='out2'\n",
+    );
+    let run = |args: &[&str]| {
+        let mut cmd = Cmd::new("unshare").arg("--mount");
+        // SAFETY: plain system call.
+        if unsafe { libc::geteuid() } != 0 {
+            cmd = cmd.args(["--user", "--map-root-user"]);
+        }
+        let script = "mount --bind resolv.conf /etc/resolv.conf && mount --bind hosts /etc/hosts && exec \"$@\"";
+        cmd.args(["sh", "-c", script, "sh"]).arg(pilotfish_bin()).args(args).cwd(bed.dir.path()).spawn()
+    };
+    let p = run(&["confd", "-watch", "-backend", "consul", "-srv-domain", "example.com", "-confdir", "etc"]);
+    p.wait_line("INFO SRV record set to _consul._tcp.example.com.", secs(20));
+    p.wait_line("next try in", secs(20)); // the dead one is all there is at first
+    wait_file(bed.dir.join("out"), "by consul", secs(30));
+    consul.put("v", "again");
+    wait_file(bed.dir.join("out"), "again", secs(30));
+    p.signal(libc::SIGTERM);
+    p.expect_exit(Exit::Code(0), secs(10));
+
+    let p = run(&["--config", "p.toml", "--once"]);
+    p.expect_exit(Exit::Code(0), secs(20));
+    assert_eq!(bed.dir.read("out2"), "by etcd");
+}

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::settings::Settings;
-use super::{consul_address, consul_from_environment, consul_source, etcd_source, file_source, list};
+use super::{consul_address, consul_from_environment, consul_source, etcd_source, file_source, list, srv_record};
 use crate::error::{Error, Result};
 use crate::plan::{Consul, Level, Secret, Source, SourceKind};
 
@@ -17,10 +17,16 @@ pub fn source(
     consul: &dyn Fn(&mut Consul),
 ) -> Result<(Source, Vec<(Level, String)>)> {
     let mut notes = vec![(Level::Info, format!("Backend set to {name}")), (Level::Info, "Starting confd".to_string())];
+    let (mut nodes, scheme) = (s.many("node").join(","), s.or("scheme", "http"));
+    if let Some(record) = srv_record(s.one("srv-record"), s.one("srv-domain"), name)
+        && !matches!(name, "env" | "file")
+    {
+        notes.push((Level::Info, format!("SRV record set to {record}")));
+        nodes = ["srv://", &record].concat();
+    }
     let source = match name {
         "consul" => {
             let mut c = consul_from_environment(s.world)?;
-            let (nodes, scheme) = (s.many("node").join(","), s.or("scheme", "http"));
             if list(&nodes).next().is_some() {
                 c.addresses = list(&nodes).map(|n| consul_address(n, &scheme)).collect::<Result<_>>()?;
             }
@@ -35,7 +41,6 @@ pub fn source(
         }
         "etcd" | "etcdv3" => {
             let (version, default) = if name == "etcd" { (2, "http://127.0.0.1:4001") } else { (3, "127.0.0.1:2379") };
-            let mut nodes = s.many("node").join(",");
             if list(&nodes).next().is_none() {
                 nodes = s.world.var("ETCDCTL_PEERS").unwrap_or(default).to_string();
             }
@@ -43,7 +48,7 @@ pub fn source(
             let mut c = Consul { wait: 60_000, ..Consul::default() };
             consul(&mut c);
             let basic = s.one("username").zip(s.one("password"));
-            let source = etcd_source((version, &nodes, &s.or("scheme", "http")), basic, c.wait, allow_empty)?;
+            let source = etcd_source((version, &nodes, &scheme), basic, c.wait, allow_empty)?;
             notes.push((Level::Info, format!("Backend nodes set to {}", list(&nodes).collect::<Vec<_>>().join(", "))));
             source
         }

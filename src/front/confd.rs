@@ -43,11 +43,6 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
             return Err(Error::config(format!("-{tls}: this version speaks no TLS")));
         }
     }
-    for srv in ["srv-domain", "srv-record"] {
-        if s.one(srv).is_some() {
-            return Err(Error::config(format!("-{srv} is not in this version: name the nodes by -node")));
-        }
-    }
     let (source, mut notes) = backend::source(&name, s, s.is_on("allow-empty"), &|_| ())?;
     notes.extend(s.notes());
     let dir = PathBuf::from(s.or("confdir", "/etc/confd"));

@@ -168,9 +168,14 @@ fn etcd_source(
     Ok(Source { name, kind: SourceKind::Etcd(Etcd { endpoints, version, basic, wait }), allow_empty })
 }
 
+/// A DNS SRV record that names the servers, or what confd makes of a domain alone.
+fn srv_record(record: Option<String>, domain: Option<String>, service: &str) -> Option<String> {
+    record.or_else(|| domain.map(|d| ["_", service, "._tcp.", d.trim_end_matches('.'), "."].concat()))
+}
+
 /// The address of a server, as a URL. `port` is for an address without one.
 fn server_address(server: &str, port: &str, text: &str, scheme: &str) -> Result<String> {
-    if text.starts_with("unix://") {
+    if text.starts_with("unix://") || text.starts_with("srv://") {
         return Ok(text.to_string());
     }
     let (scheme, rest) = text.split_once("://").unwrap_or((scheme, text));

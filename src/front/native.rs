@@ -8,7 +8,7 @@ use super::options::Options;
 use super::table::{Document, Table};
 use super::{
     World, consul_address, consul_from_environment, consul_source, etcd_source, file_source, join, list, options,
-    reload, resource,
+    reload, resource, srv_record,
 };
 use crate::error::{Error, Result};
 use crate::guard::Guard;
@@ -36,6 +36,8 @@ static SOURCE: &[&str] = &[
     "wait",
     "allow_empty",
     "filter",
+    "srv_record",
+    "srv_domain",
 ];
 static TEMPLATE: &[&str] = &[
     "src",
@@ -168,6 +170,9 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     let bare = rest.strip_prefix("//").unwrap_or(rest);
     let mut prefix = "/".to_string();
+    let service = if scheme.starts_with("etcd") { "etcd-client" } else { "consul" };
+    let said = |key: &str| t.str(key).map(str::to_string);
+    let srv = srv_record(said("srv_record"), said("srv_domain"), service).map(|r| ["srv://", &r].concat());
     let source = match scheme {
         "consul" | "consul+http" | "consul+unix" => {
             let mut c = consul_from_environment(world)?;
@@ -176,6 +181,7 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             } else {
                 let (hosts, path) = bare.split_once('/').unwrap_or((bare, ""));
                 prefix = join(path, "");
+                let hosts = srv.as_deref().unwrap_or(hosts);
                 if !hosts.is_empty() {
                     c.addresses = list(hosts).map(|h| consul_address(h, "http")).collect::<Result<Vec<_>>>()?;
                 }
@@ -205,6 +211,7 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             let (hosts, path) = bare.split_once('/').unwrap_or((bare, ""));
             prefix = join(path, "");
             let hosts = if hosts.is_empty() { "127.0.0.1:2379" } else { hosts };
+            let hosts = srv.as_deref().unwrap_or(hosts);
             let basic = t.str("username").zip(t.str("password")).map(|(u, p)| (u.to_string(), p.to_string()));
             // The one option of Consul's that is etcd's too.
             let mut c = Consul { wait: t.time("wait").unwrap_or(60_000), ..Consul::default() };

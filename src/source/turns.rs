@@ -1,17 +1,25 @@
 //! What all sources with several servers have in common: the servers take turns, a round in which all fail is one
-//! failure with a pause behind it, and of what works only news are told. It knows no protocol.
+//! failure with a pause behind it, and of what works only news are told. An address `srv://RECORD` stands for what DNS
+//! says of it, asked again after each round in which all failed. It knows no protocol.
 
 use std::sync::Arc;
 
 use super::http::Server;
 use super::{News, Stop};
 use crate::backoff::{Backoff, Random};
+use crate::dns;
+use crate::error::Result;
 use crate::plan::Millis;
 use crate::store::Snapshot;
 use crate::text::fill;
 
 /// The servers of a source as one watch sees them.
 pub struct Turns<'a> {
+    addresses: &'a [String],
+    stop: &'a Stop,
+    /// Those of whom we have heard, so that none is made twice.
+    known: Vec<(String, Arc<Server>)>,
+    /// Whose turns they are; empty: to be found out.
     servers: Vec<Arc<Server>>,
     at: usize,
     /// Servers that failed in this round.
@@ -29,16 +37,70 @@ pub struct Turns<'a> {
 impl<'a> Turns<'a> {
     /// All servers, the first one's turn. `names`: the prefix, and what the source is called.
     #[inline(never)]
-    pub fn new(addresses: &[String], names: [&'a str; 2], stop: &Stop, say: &'a dyn Fn(News)) -> Turns<'a> {
-        let servers = addresses.iter().map(|a| Arc::new(Server::new(a, stop))).collect();
+    pub fn new(addresses: &'a [String], names: [&'a str; 2], stop: &'a Stop, say: &'a dyn Fn(News)) -> Turns<'a> {
+        let (known, servers) = (Vec::new(), Vec::new());
         let random = Random::new(crate::sys::host::random());
         let backoff = Backoff::default();
-        Turns { servers, at: 0, tried: 0, backoff, random, names, say, last: None, is_down: false }
+        Turns {
+            addresses,
+            stop,
+            known,
+            servers,
+            at: 0,
+            tried: 0,
+            backoff,
+            random,
+            names,
+            say,
+            last: None,
+            is_down: false,
+        }
     }
 
-    /// Whose turn it is.
-    pub fn server(&self) -> Option<Arc<Server>> {
+    /// Whose turn it is. `None`: all is stopped.
+    #[inline(never)]
+    pub fn server(&mut self) -> Option<Arc<Server>> {
+        while self.servers.is_empty() {
+            if let Err(e) = self.find() {
+                let [prefix, source] = self.names;
+                let pause = self.trouble(fill("cannot read % from %: %", &[prefix, source, &e.text]));
+                if self.stop.sleep(pause) {
+                    return None;
+                }
+            }
+        }
         self.servers.get(self.at).cloned()
+    }
+
+    /// Finds out who the servers are.
+    fn find(&mut self) -> Result<()> {
+        let mut found = Vec::new();
+        for address in self.addresses {
+            match address.strip_prefix("srv://") {
+                None => found.push(address.clone()),
+                Some(record) => found.extend(dns::srv_endpoints(record)?.iter().map(|e| ["http://", e].concat())),
+            }
+        }
+        self.at = 0;
+        for address in found {
+            let server = match self.known.iter().find(|(known, _)| *known == address) {
+                Some((_, server)) => server.clone(),
+                None => {
+                    let server = Arc::new(Server::new(&address, self.stop));
+                    self.known.push((address, server.clone()));
+                    server
+                }
+            };
+            self.servers.push(server);
+        }
+        Ok(())
+    }
+
+    fn trouble(&mut self, text: String) -> Millis {
+        self.is_down = true;
+        let pause = self.backoff.failed(&mut self.random);
+        (self.say)(News::Trouble(text, pause));
+        pause
     }
 
     /// The next one's turn.
@@ -63,10 +125,10 @@ impl<'a> Turns<'a> {
             return None;
         }
         self.tried = 0;
-        self.is_down = true;
-        let pause = self.backoff.failed(&mut self.random);
-        (self.say)(News::Trouble(text, pause));
-        Some(pause)
+        if self.addresses.iter().any(|a| a.starts_with("srv://")) {
+            self.servers.clear();
+        }
+        Some(self.trouble(text))
     }
 
     /// The server did what it should: the next failure is a first one.
