@@ -5,7 +5,8 @@
 
 use crate::map::Map;
 use crate::text::{self, float, time};
-use crate::value::{Time, Value};
+use crate::value::{Elem, Pair, Time, Value};
+use std::sync::Arc;
 
 /// Arrays and objects nest no deeper.
 const DEEPEST: usize = 100;
@@ -15,7 +16,7 @@ const DEEPEST: usize = 100;
 /// # Errors
 /// What is wrong, in the words of Go's encoding/json.
 pub fn parse(text: &str) -> Result<Value, String> {
-    whole(Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None })
+    whole(Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None, in_order: false })
 }
 
 /// As `parse`, for a large answer of a server that may wish us ill: the elements of each array that stands under the key
@@ -25,9 +26,19 @@ pub fn parse(text: &str) -> Result<Value, String> {
 /// # Errors
 /// As `parse`; or more than a thousand values outside of `list` or in one of its elements.
 pub fn parse_each(text: &str, list: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<Value, String> {
-    whole(Parser { text: text.as_bytes(), at: 0, left: FEW, list, take: Some(take) })
+    whole(Parser { text: text.as_bytes(), at: 0, left: FEW, list, take: Some(take), in_order: false })
 }
 
+/// The same as Ruby has it: an object is a list of pairs (`Elem::Pair`) in the order of the text, and a number without
+/// fraction and exponent is an integer.
+///
+/// # Errors
+/// As `parse`, and for an integer of more than 64 bits.
+pub fn parse_in_order(text: &str) -> Result<Value, String> {
+    whole(Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None, in_order: true })
+}
+
+#[inline(never)]
 fn whole(mut p: Parser) -> Result<Value, String> {
     let value = p.value(0)?;
     match p.solid() {
@@ -42,7 +53,7 @@ fn whole(mut p: Parser) -> Result<Value, String> {
 /// # Errors
 /// As `parse`.
 pub fn each(text: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<bool, String> {
-    let mut p = Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None };
+    let mut p = Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None, in_order: false };
     if p.solid().ok_or_else(ended)? != b'[' {
         return parse(text).map(|_| false);
     }
@@ -63,6 +74,8 @@ struct Parser<'a> {
     /// `take` gets the elements of arrays under this key.
     list: &'a str,
     take: Option<&'a mut dyn FnMut(Value) -> bool>,
+    /// See `parse_in_order`.
+    in_order: bool,
 }
 
 fn ended() -> String {
@@ -108,10 +121,11 @@ impl Parser<'_> {
     }
     fn object(&mut self, depth: usize) -> Result<Value, String> {
         let mut map = Map::new();
+        let mut order = Vec::new();
         self.at += 1;
         if self.solid() == Some(b'}') {
             self.at += 1;
-            return Ok(Value::map(map));
+            return Ok(self.finish(map, order));
         }
         loop {
             match self.solid().ok_or_else(ended)? {
@@ -125,16 +139,32 @@ impl Parser<'_> {
             }
             let hand = self.take.is_some() && key == self.list && self.solid() == Some(b'[');
             let value = if hand { self.hand(depth + 1)? } else { self.value(depth + 1)? };
+            if self.in_order && !map.contains_key(&key) {
+                order.push(key.clone());
+            }
             map.insert(key, value);
             match self.solid().ok_or_else(ended)? {
                 b',' => self.at += 1,
                 b'}' => {
                     self.at += 1;
-                    return Ok(Value::map(map));
+                    return Ok(self.finish(map, order));
                 }
                 c => return Err(self.bad(c, "after object key:value pair")),
             }
         }
+    }
+    /// An object from its fields, and from their order where that counts.
+    #[inline(never)]
+    fn finish(&self, map: Map, order: Vec<String>) -> Value {
+        if !self.in_order {
+            return Value::map(map);
+        }
+        let mut pairs = Vec::new();
+        for key in order {
+            let value = map.get(&key).cloned().unwrap_or(Value::Nil);
+            pairs.push(Value::Pair(Arc::new(Pair { key: Arc::from(key), value })));
+        }
+        Value::typed_list(Elem::Pair, pairs)
     }
     fn array(&mut self, depth: usize) -> Result<Value, String> {
         let mut list = Vec::new();
@@ -226,6 +256,9 @@ impl Parser<'_> {
             self.digits("in exponent of numeric literal")?;
         }
         let digits = self.text.get(from..self.at).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or("");
+        if self.in_order && !digits.contains(['.', 'e', 'E']) {
+            return digits.parse().map(Value::Int).map_err(|_| String::from("an integer has more than 64 bits"));
+        }
         match digits.parse::<f64>() {
             Ok(f) if f.is_finite() => Ok(Value::Float(f)),
             // Go names the number here; it may be a secret.

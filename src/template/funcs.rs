@@ -9,7 +9,7 @@ mod system;
 mod text;
 
 pub use builtin::truth;
-pub use data::reversed;
+pub use data::{deeper_than, reversed};
 
 use crate::error::{Error, Result};
 use crate::template::Context;
@@ -227,7 +227,7 @@ fn strings(list: Vec<Value>) -> Value {
 
 /// The one sort of values, so that there is one in the binary. Stable.
 #[inline(never)]
-fn sort(list: &mut [Value], order: fn(&Value, &Value) -> Ordering) {
+pub fn sort(list: &mut [Value], order: fn(&Value, &Value) -> Ordering) {
     list.sort_by(order);
 }
 

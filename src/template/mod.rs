@@ -1,15 +1,19 @@
-//! Templates: two dialects over one table of functions. `Go` is Go's text/template, which confd's templates are
-//! written in; `Upon` is the native one. A template is compiled once and rendered often; a render reads a `View` of
-//! the store and gives bytes or an error that names file, line and column and shows the line.
+//! Templates: two dialects over one table of functions, and a third without. `Go` is Go's text/template, which confd's
+//! templates are written in; `Upon` is the native one; `Erb` is what reconfig's templates use of Ruby's ERB. A template
+//! is compiled once and rendered often; a render reads a `View` of the store and gives bytes or an error that names
+//! file, line and column and shows the line.
 
+pub mod erb;
 pub mod funcs;
 pub mod go;
+pub mod scope;
 pub mod upon;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::store::{Snapshot, View};
 use crate::value::Value;
+use scope::Scope;
 
 /// The language a template is written in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub enum Dialect {
     Go,
     /// The `upon` template engine with the same functions.
     Upon,
+    /// A part of Ruby's ERB, over the names of a `scope::Scope`.
+    Erb,
 }
 
 /// What functions may look at, and how much a render may cost.
@@ -38,6 +44,7 @@ pub struct Template {
 enum Program {
     Go(go::Program),
     Upon(upon::Program),
+    Erb(erb::Program),
 }
 
 impl Template {
@@ -49,6 +56,20 @@ impl Template {
         let program = match dialect {
             Dialect::Go => Program::Go(go::Program::compile(name, text)?),
             Dialect::Upon => Program::Upon(upon::Program::compile(name, text)?),
+            Dialect::Erb => return Err(Error::config([name, ": ERB is for reconfig's templates"].concat())),
+        };
+        Ok(Template { program })
+    }
+
+    /// The same for a template that sees names.
+    ///
+    /// # Errors
+    /// As `compile`.
+    pub fn compile_in(name: &str, text: &str, dialect: Dialect, scope: Option<&Scope>) -> Result<Template> {
+        let program = match (scope, dialect) {
+            (Some(scope), Dialect::Erb) => Program::Erb(erb::Program::compile(name, text, scope)?),
+            (Some(scope), Dialect::Upon) => Program::Upon(upon::Program::compile(name, text)?.with(scope)),
+            _ => return Template::compile(name, text, dialect),
         };
         Ok(Template { program })
     }
@@ -61,6 +82,7 @@ impl Template {
         match &self.program {
             Program::Go(p) => p.render(ctx, &Value::Nil),
             Program::Upon(p) => p.render(ctx),
+            Program::Erb(p) => p.render(ctx),
         }
     }
 }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// Lists and maps that functions build nest no deeper: printing and freeing them walks down.
 const DEEPEST: usize = 100;
 
-fn deeper_than(v: &Value, left: usize) -> bool {
+/// Whether lists and maps nest deeper than `left` levels in it.
+pub fn deeper_than(v: &Value, left: usize) -> bool {
     match v {
         Value::List(l) => left == 0 || l.items.iter().any(|e| deeper_than(e, left - 1)),
         Value::Map(m) => left == 0 || m.values().any(|e| deeper_than(e, left - 1)),

@@ -17,8 +17,11 @@ use ::upon::{Engine, Value as Theirs, ValueAccess, ValueAccessOp, ValueMember};
 
 use crate::error::{Error, Result};
 use crate::formats::error_at;
+use crate::map::Map;
 use crate::template::Context;
+use crate::template::scope::{Keys, Scope};
 use crate::text::{fill, float};
+use crate::value::Value;
 use convert::Closed;
 use scan::{Scan, What};
 
@@ -32,6 +35,7 @@ pub struct Program {
     text: String,
     scan: Scan,
     template: ::upon::Template<'static>,
+    scope: Option<Scope>,
 }
 
 /// The arguments of the call that comes next. One per render: upon's functions must be `'static` and shareable.
@@ -58,9 +62,14 @@ impl Program {
         let mut engine = Engine::new();
         engine.set_default_formatter(&print);
         match engine.compile(source.clone()) {
-            Ok(template) => Ok(Program { name: name.to_string(), text: text.to_string(), scan, template }),
+            Ok(template) => Ok(Program { name: name.to_string(), text: text.to_string(), scan, template, scope: None }),
             Err(e) => Err(place(name, text, &scan, &source, &e)),
         }
+    }
+
+    /// The same with these names.
+    pub fn with(self, scope: &Scope) -> Program {
+        Program { scope: Some(scope.clone()), ..self }
     }
 
     /// Renders.
@@ -73,6 +82,7 @@ impl Program {
         let engine = engine(&aside);
         let failed = RefCell::new(None);
         let closed = Closed::new(ctx);
+        let names = names(self.scope.as_ref(), ctx, &closed)?;
         let mut out = Output { bytes: Vec::new(), most: ctx.max_output, is_full: false };
         let look = |path: &[ValueMember]| match path {
             [
@@ -82,6 +92,9 @@ impl Program {
                 failed.replace(Some((*n, e)));
                 String::new()
             }),
+            [ValueMember { access: ValueAccess::Key(name), .. }, rest @ ..] if names.iter().any(|(n, _)| n == name) => {
+                follow(names.iter().find(|(n, _)| n == name).map(|(_, v)| v), rest)
+            }
             // `{% if ?.name %}` asks whether there is such a name.
             [ValueMember { op: ValueAccessOp::Optional, .. }, ..] => Ok(Theirs::None),
             // upon comes here for `x?.name` too, when x is the variable of a loop and has no such field.
@@ -173,6 +186,46 @@ fn print(f: &mut Formatter<'_>, value: &Theirs) -> ::upon::fmt::Result {
             None => Err("a map cannot be printed: loop over it, or name one of its fields".into()),
         },
     }
+}
+
+/// The variables of a template of reconfig.
+#[inline(never)]
+fn names(scope: Option<&Scope>, ctx: &Context, closed: &Closed) -> Result<Vec<(&'static str, Theirs)>> {
+    let mut all = Vec::new();
+    let Some(scope) = scope else { return Ok(all) };
+    let (data, beside) = scope.read(ctx)?;
+    let mut alt = Map::new();
+    for ((name, _), keys) in scope.alt.iter().zip(beside) {
+        alt.insert(name.clone(), map(keys));
+    }
+    for (name, value) in [("data", map(data)), ("altdata", Value::map(alt)), ("watched", Value::str(&scope.key))] {
+        all.push((name, convert::into_upon(&value, closed, 0).unwrap_or(Theirs::None)));
+    }
+    Ok(all)
+}
+
+#[inline(never)]
+fn map(keys: Keys) -> Value {
+    let mut map = Map::new();
+    for (key, value) in keys {
+        map.insert(key.to_string(), value);
+    }
+    Value::map(map)
+}
+
+/// Follows `.a.b` from a variable.
+fn follow(from: Option<&Theirs>, path: &[ValueMember]) -> std::result::Result<Theirs, String> {
+    let mut value = from;
+    for member in path {
+        value = match (value, &member.access) {
+            (Some(Theirs::Map(map)), ValueAccess::Key(key)) => map.get(*key),
+            _ => None,
+        };
+        if value.is_none() && member.op != ValueAccessOp::Optional {
+            return Err("not found".to_string());
+        }
+    }
+    Ok(value.cloned().unwrap_or(Theirs::None))
 }
 
 fn unknown(name: &str) -> String {
