@@ -61,8 +61,8 @@ struct Driver<'a> {
 /// # Errors
 /// The first template that does not compile.
 pub fn check(plan: &Plan) -> Result<()> {
-    for t in &plan.templates {
-        Template::compile(&t.name, &t.text, t.dialect)?;
+    for (i, t) in plan.templates.iter().enumerate() {
+        Template::compile_in(&t.name, &t.text, t.dialect, plan.scopes.get(i))?;
     }
     Ok(())
 }
@@ -107,8 +107,8 @@ fn generation(
     is_foreground: bool,
 ) -> Result<Ended> {
     let mut templates = Vec::new();
-    for t in &plan.templates {
-        let compiled = Template::compile(&t.name, &t.text, t.dialect);
+    for (i, t) in plan.templates.iter().enumerate() {
+        let compiled = Template::compile_in(&t.name, &t.text, t.dialect, plan.scopes.get(i));
         templates.push(if plan.is_lenient { compiled } else { Ok(compiled?) });
         dest::clean_leftovers(&t.dest);
     }
@@ -291,6 +291,7 @@ impl Driver<'_> {
                     self.signal_group(n); // without /proc this much is known
                 }
             }
+            Action::ToggleDebug => self.logger.toggle_debug(),
             Action::Reread => self.reread(true),
             Action::Suspend => self.suspend(),
             Action::Exit(_) => {}
@@ -410,7 +411,8 @@ impl Driver<'_> {
     #[inline(never)]
     fn visible(&self, template: &plan::Template) -> Arc<Snapshot> {
         if let [only] = template.inputs.as_slice() {
-            let whole = self.plan.watches.get(only.watch).is_some_and(|w| w.prefix == only.prefix);
+            let watch = self.plan.watches.get(only.watch);
+            let whole = only.prefix.is_empty() || watch.is_some_and(|w| w.prefix == only.prefix);
             if let (0, true, Some(s)) = (only.strip, whole, self.state.snapshot(only.watch)) {
                 return s.clone();
             }

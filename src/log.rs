@@ -29,6 +29,13 @@ impl Logger {
         Logger { log, host: crate::sys::host::name(), pid, lost: Cell::new(0) }
     }
 
+    /// Turns the log of each step on, or off again, and says so.
+    pub fn toggle_debug(&mut self) {
+        let is_on = self.log.level == Level::Debug;
+        self.log.level = if is_on { Level::Info } else { Level::Debug };
+        self.line(Level::Info, Voice::Confd, if is_on { "debug is off" } else { "debug is on" });
+    }
+
     /// Writes one line, if its level is wanted.
     pub fn line(&self, level: Level, voice: Voice, text: &str) {
         if level < self.log.level {

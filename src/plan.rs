@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::dest::Dest;
 use crate::guard::Guard;
 use crate::template::Dialect;
+use crate::template::scope::Scope;
 
 /// Milliseconds, as a span or on the loop's monotonic clock.
 pub type Millis = u64;
@@ -19,6 +20,11 @@ pub struct Plan {
     pub watches: Vec<Watch>,
     /// The files to keep in step.
     pub templates: Vec<Template>,
+    /// What templates of reconfig see by name; the n-th is of the n-th template, which has the n-th watch for itself.
+    /// When its key is not there, its file stays as it is. Other doors have none.
+    pub scopes: Vec<Scope>,
+    /// A random time up to this before the n-th template's own reload; without one for it: at once.
+    pub splays: Vec<Millis>,
     /// The app to supervise; without one pilotfish only keeps files in step.
     pub app: Option<App>,
     /// Without an app: who else is told of new files, and how.
@@ -41,6 +47,8 @@ pub struct Plan {
     pub broken: Vec<String>,
     /// HUP means: read the configuration again. Otherwise it is the app's.
     pub rereads: bool,
+    /// USR1 turns the log of each step on and off. Otherwise it is the app's.
+    pub toggles_debug: bool,
     /// Read the configuration again this often.
     pub refresh: Option<Millis>,
     /// Says whether two readings of the configuration found the same.
@@ -57,6 +65,8 @@ impl Default for Plan {
             sources: Vec::new(),
             watches: Vec::new(),
             templates: Vec::new(),
+            scopes: Vec::new(),
+            splays: Vec::new(),
             app: None,
             target: None,
             pace: Pace::default(),
@@ -68,6 +78,7 @@ impl Default for Plan {
             in_turn: false,
             broken: Vec::new(),
             rereads: false,
+            toggles_debug: false,
             refresh: None,
             fingerprint: 0,
             log: Log { format: LogFormat::Default, level: Level::Info, program: String::new() },
@@ -132,6 +143,9 @@ impl SourceKind {
     }
 }
 
+/// In front of a name in the place of a server's address: its SRV records name the servers.
+pub const SRV: &str = "srv://";
+
 /// How to reach etcd.
 #[derive(Clone, Default)]
 pub struct Etcd {
@@ -169,7 +183,7 @@ pub struct Watch {
 pub struct Input {
     /// Index into `Plan::watches`.
     pub watch: usize,
-    /// The keys that start with this ...
+    /// The keys that start with this (when it is empty: all, and what else the watch brings) ...
     pub prefix: String,
     /// ... and the bytes in front that the template does not see.
     pub strip: usize,

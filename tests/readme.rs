@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 use pilotfish::front::options::OPTIONS;
+use pilotfish::front::reconfig::{FLAGS, KEYS};
 use pilotfish::front::{self, Invocation, World};
 use pilotfish::plan::{Plan, SourceKind};
 use pilotfish::store::{Snapshot, View};
@@ -125,7 +126,7 @@ fn every_option_and_variable_named_exists() {
         if name.len() < 3 || !name.starts_with("--") || name.starts_with("---") || name.contains('.') {
             continue;
         }
-        let is_ours = OPTIONS.iter().any(|o| o.name == &name[2..]);
+        let is_ours = OPTIONS.iter().map(|o| o.name).chain(FLAGS.iter().map(|f| f.name)).any(|o| o == &name[2..]);
         assert!(is_ours || FOREIGN.contains(&name), "the page names {name}, which is no option");
     }
     let mut known: BTreeSet<String> = OPTIONS.iter().filter_map(|o| o.variable()).collect();
@@ -249,12 +250,55 @@ fn every_flag_of_confd_both_ways() {
 }
 
 #[test]
+fn every_flag_key_and_method_of_reconfig_both_ways() {
+    let section_rows = rows(&section("reconfig"));
+    let first = |rows: &[Vec<String>]| rows.iter().flat_map(|r| codes(&r[0])).collect::<Vec<String>>();
+    let (flags, rest): (Vec<_>, Vec<_>) = section_rows.into_iter().partition(|r| r[0].starts_with("`--"));
+    let known: Vec<String> = FLAGS
+        .iter()
+        .flat_map(|f| {
+            let letter = (f.letter != ' ').then(|| format!("-{}", f.letter));
+            std::iter::once(format!("--{}", f.name)).chain(letter)
+        })
+        .collect();
+    assert_eq!(first(&flags), known);
+    let keys: Vec<_> = rest.into_iter().filter(|r| KEYS.iter().any(|(k, _)| r[0] == format!("`{k}`"))).collect();
+    assert_eq!(first(&keys), KEYS.iter().map(|(k, _)| (*k).to_string()).collect::<Vec<_>>());
+    let methods: Vec<_> = rows(&section("ERB")).into_iter().filter(|r| r.len() == 3).collect();
+    assert_eq!(first(&methods), pilotfish::template::erb::methods());
+}
+
+#[test]
+fn the_example_of_reconfig() {
+    let (json, erb) = (blocks("json"), blocks("erb"));
+    let (json, erb) = (json.iter().find(|b| b.contains("altkeys")).unwrap(), &erb[0]);
+    let home = home("reconfig");
+    for (name, text) in [("conf.d/app.json", json), ("templates/app.conf.erb", erb)] {
+        fs::create_dir_all(home.join(name).parent().unwrap()).unwrap();
+        fs::write(home.join(name), text).unwrap();
+    }
+    let vars = [];
+    let world = World { vars: &vars, read: &|p| fs::read(p), files: &|dir| Ok(files(dir)) };
+    let args = ["reconfig", "-c", home.to_str().unwrap()].map(str::to_string).to_vec();
+    let Ok(Invocation::Run(plan)) = front::read("pilotfish", args, &world) else { panic!("nothing to run") };
+    driver::check(&plan).unwrap();
+    assert_eq!((dests(&plan), prefixes(&plan)), (vec!["/etc/app.conf".to_string()], vec!["/app"]));
+    assert_eq!(plan.templates[0].check.as_ref().unwrap().argv, ["app -t {src}"]);
+    let keys = [("/app/a", "10.0.0.1:80"), ("/app/b", "10.0.0.2:80"), ("0/limits/burst", "7")];
+    let snapshot = Snapshot::new(keys.map(|(k, v)| (Arc::from(k), Arc::from(v.as_bytes()))).to_vec());
+    let ctx = Context { store: View::new(&snapshot), env: &|_| None, max_output: 1 << 20 };
+    let template = Template::compile_in("erb", erb, Dialect::Erb, plan.scopes.first()).unwrap();
+    let out = String::from_utf8(template.render(&ctx).unwrap()).unwrap();
+    assert_eq!(out, "# made from /app\nserver a 10.0.0.1;\nserver b 10.0.0.2;\nburst 7;\n");
+}
+
+#[test]
 fn every_sub_command() {
     let text = fs::read_to_string(top("src/front/mod.rs")).unwrap();
     let line = text.lines().find(|l| l.contains("matches!(first.as_str()")).expect("the sub-commands in front/mod.rs");
     let words = literals(line);
     assert!(words.contains(&"check".to_string()), "{words:?}");
-    let ways = [section("Native"), section("confd"), section("confd-sidecar")].concat();
+    let ways = [section("Native"), section("confd"), section("confd-sidecar"), section("reconfig")].concat();
     for word in words {
         assert!(ways.contains(&format!("pilotfish {word}")), "the sub-command {word} is not on the page");
     }
@@ -452,7 +496,8 @@ fn the_example_of_confd_sidecar() {
 
 #[test]
 fn the_environment_of_marathon() {
-    let all: Vec<String> = blocks("json");
+    let mut all: Vec<String> = blocks("json");
+    all.retain(|b| b.contains("\"env\""));
     assert_eq!(all.len(), 1);
     let json: serde_json::Value = serde_json::from_str(&all[0]).unwrap();
     let text = |v: &serde_json::Value| v.as_str().unwrap().to_string();

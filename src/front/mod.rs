@@ -7,6 +7,7 @@ mod confd_sidecar;
 mod draft;
 mod native;
 pub mod options;
+pub mod reconfig;
 mod reload;
 mod resource;
 mod settings;
@@ -84,8 +85,10 @@ pub enum Invocation {
 pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
     let called = argv0.rsplit('/').next().unwrap_or(argv0);
     let (door, args) = match (called, args.split_first()) {
-        ("confd-sidecar" | "confd", _) => (called, args),
-        (_, Some((first, rest))) if matches!(first.as_str(), "confd-sidecar" | "confd" | "check" | "help") => {
+        ("confd-sidecar" | "confd" | "reconfig" | "reconfig.rb", _) => (called, args),
+        (_, Some((first, rest)))
+            if matches!(first.as_str(), "confd-sidecar" | "confd" | "reconfig" | "check" | "help") =>
+        {
             (first.as_str(), rest.to_vec())
         }
         _ => ("", args),
@@ -95,6 +98,9 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
     }
     if door == "confd" {
         return confd::read(argv0, args, world);
+    }
+    if door.starts_with("reconfig") {
+        return reconfig::read(argv0, args, world);
     }
     let options = Options::read(args, world)?;
     if options.is_set("help") {

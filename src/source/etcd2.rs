@@ -16,6 +16,7 @@ use crate::base64;
 use crate::formats::json;
 use crate::plan::{Etcd, Millis};
 use crate::store::{self, Snapshot};
+use crate::template::scope::{self, Scope};
 use crate::text::fill;
 use crate::value::Value;
 
@@ -95,12 +96,34 @@ fn answer(reply: &Reply, prefix: &str, secret: &str) -> Result<(u64, Snapshot), 
     }
 }
 
-/// Watches a prefix until `stop`.
+/// What stands beside the watched keys for a template of reconfig: see `template::scope`.
 #[inline(never)]
-pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
+fn beside(
+    scope: &Scope,
+    ask: &dyn Fn(&str) -> Result<Reply, String>,
+    main: &Snapshot,
+    secret: &str,
+) -> Result<Snapshot, String> {
+    let mut entries = main.entries().to_vec();
+    entries.push((Arc::from(""), Arc::from(&b""[..])));
+    for (n, (_, key)) in scope.alt.iter().enumerate() {
+        let (_, found) = answer(&ask(key)?, key, secret)?;
+        for (key, value) in found.entries() {
+            entries.push((Arc::from(scope::beside(n, key)), value.clone()));
+        }
+    }
+    Ok(Snapshot::new(entries))
+}
+
+/// Watches a prefix until `stop`. With a scope, its alternative keys are read as often as something happens to the
+/// watched ones (also when a value is set that was there), and then only.
+#[inline(never)]
+pub fn watch(etcd: &Etcd, prefix: &str, scope: Option<&Scope>, stop: &Stop, say: &dyn Fn(News)) {
     let mut turns = Turns::new(&etcd.endpoints, [prefix, "etcd"], stop, say);
     let mut pace = Pace::new();
     let mut pause = 0;
+    // Of a watch with a scope: the watched keys, and whether something has happened to them since.
+    let (mut last, mut is_woken): (Option<Snapshot>, bool) = (None, true);
     let mut sent = Vec::new();
     let mut secret = "";
     if let Some((user, password)) = &etcd.basic {
@@ -111,10 +134,22 @@ pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
     while !stop.sleep(pause) {
         let Some(server) = turns.server() else { return };
         let begin = Instant::now();
-        let reply = server.get(&path(prefix, None), &sent, GRACE, etcd.wait.max(GRACE));
-        match reply.and_then(|reply| answer(&reply, prefix, secret)) {
-            Ok((index, snapshot)) => {
-                let is_new = turns.hand(snapshot);
+        let ask = |key: &str| server.get(&path(key, None), &sent, GRACE, etcd.wait.max(GRACE));
+        let read = ask(prefix).and_then(|reply| {
+            let (index, main) = answer(&reply, prefix, secret)?;
+            let Some(scope) = scope else { return Ok((index, Some(main))) };
+            if !is_woken && last.as_ref().is_some_and(|l| l.same(&main)) {
+                return Ok((index, None));
+            }
+            // Where the watched key is not there, nothing is.
+            let is_there = reply.status == 200;
+            let whole = if is_there { beside(scope, &ask, &main, secret)? } else { Snapshot::default() };
+            last = Some(main);
+            Ok((index, Some(whole)))
+        });
+        match read {
+            Ok((index, found)) => {
+                let is_new = found.is_some_and(|found| turns.hand(found));
                 if is_new {
                     stop.sleep(AFTER_NEWS); // the loop comes first
                 }
@@ -122,7 +157,8 @@ pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
                 turns.worked();
                 // However it ends, what it brings is read anew; what is wrong with the server shows then.
                 let wait = turns.shorten(etcd.wait);
-                let _ = server.get(&path(prefix, Some(index)), &sent, wait, wait);
+                let woken = server.get(&path(prefix, Some(index)), &sent, wait, wait);
+                is_woken = woken.is_ok_and(|r| r.status == 200 && !r.body.is_empty());
                 let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
                 pause = pace.after(took, took < wait, is_new);
             }

@@ -151,7 +151,9 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()>
             let say = |news| post.put(w, news);
             match &source.kind {
                 SourceKind::Consul(c) => consul::watch(c, &watch.prefix, &stop, &say),
-                SourceKind::Etcd(e) if e.version == 2 => etcd2::watch(e, &watch.prefix, &stop, &say),
+                SourceKind::Etcd(e) if e.version == 2 => {
+                    etcd2::watch(e, &watch.prefix, plan.scopes.get(w), &stop, &say)
+                }
                 SourceKind::Etcd(e) => etcd::watch::watch(e, &watch.prefix, &stop, &say),
                 SourceKind::Dir(root) => dir::watch(root, &watch.prefix, Some(stop.fd()), &say),
                 SourceKind::Files { paths, filter } => {

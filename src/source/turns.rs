@@ -1,6 +1,6 @@
 //! What all sources with several servers have in common: the servers take turns, a round in which all fail is one
-//! failure with a pause behind it, and of what works only news are told. An address `srv://RECORD` stands for what DNS
-//! says of it, asked again after each round in which all failed. It knows no protocol.
+//! failure with a pause behind it, and of what works only news are told. Where DNS names them, it is asked at first and
+//! after each such round. It knows no protocol.
 
 use std::sync::Arc;
 
@@ -9,17 +9,19 @@ use super::{News, Stop};
 use crate::backoff::{Backoff, Random};
 use crate::dns;
 use crate::error::Result;
-use crate::plan::Millis;
+use crate::plan::{Millis, SRV};
 use crate::store::Snapshot;
 use crate::text::fill;
 
 /// The servers of a source as one watch sees them.
 pub struct Turns<'a> {
+    /// As they were given: servers, and names of SRV records that name servers.
     addresses: &'a [String],
+    /// What the names stand for, sorted.
+    known: Vec<String>,
+    /// The names are to be looked up.
+    is_stale: bool,
     stop: &'a Stop,
-    /// Those of whom we have heard, so that none is made twice.
-    known: Vec<(String, Arc<Server>)>,
-    /// Whose turns they are; empty: to be found out.
     servers: Vec<Arc<Server>>,
     at: usize,
     /// Servers that failed in this round.
@@ -38,69 +40,47 @@ impl<'a> Turns<'a> {
     /// All servers, the first one's turn. `names`: the prefix, and what the source is called.
     #[inline(never)]
     pub fn new(addresses: &'a [String], names: [&'a str; 2], stop: &'a Stop, say: &'a dyn Fn(News)) -> Turns<'a> {
-        let (known, servers) = (Vec::new(), Vec::new());
         let random = Random::new(crate::sys::host::random());
-        let backoff = Backoff::default();
-        Turns {
-            addresses,
-            stop,
-            known,
-            servers,
-            at: 0,
-            tried: 0,
-            backoff,
-            random,
-            names,
-            say,
-            last: None,
-            is_down: false,
-        }
+        let (known, servers, backoff) = (Vec::new(), Vec::new(), Backoff::default());
+        let (at, tried, last, is_down) = (0, 0, None, false);
+        Turns { addresses, known, is_stale: true, stop, servers, at, tried, backoff, random, names, say, last, is_down }
     }
 
-    /// Whose turn it is. `None`: all is stopped.
+    /// Whose turn it is. Waits until the names of servers can be looked up; nobody's when all is stopped.
     #[inline(never)]
     pub fn server(&mut self) -> Option<Arc<Server>> {
-        while self.servers.is_empty() {
-            if let Err(e) = self.find() {
-                let [prefix, source] = self.names;
-                let pause = self.trouble(fill("cannot read % from %: %", &[prefix, source, &e.text]));
-                if self.stop.sleep(pause) {
-                    return None;
+        while self.is_stale {
+            match self.look_up() {
+                // Those of before may do.
+                Err(why) if self.servers.is_empty() => {
+                    self.is_down = true;
+                    let pause = self.backoff.failed(&mut self.random);
+                    (self.say)(News::Trouble(why.into_text(), pause));
+                    if self.stop.sleep(pause) {
+                        return None;
+                    }
                 }
+                _ => self.is_stale = false,
             }
         }
         self.servers.get(self.at).cloned()
     }
 
-    /// Finds out who the servers are.
-    fn find(&mut self) -> Result<()> {
+    fn look_up(&mut self) -> Result<()> {
         let mut found = Vec::new();
         for address in self.addresses {
-            match address.strip_prefix("srv://") {
+            match address.strip_prefix(SRV) {
                 None => found.push(address.clone()),
-                Some(record) => found.extend(dns::srv_endpoints(record)?.iter().map(|e| ["http://", e].concat())),
+                Some(record) => found.extend(dns::srv_endpoints(record)?.iter().map(|s| ["http://", s].concat())),
             }
         }
-        self.at = 0;
-        for address in found {
-            let server = match self.known.iter().find(|(known, _)| *known == address) {
-                Some((_, server)) => server.clone(),
-                None => {
-                    let server = Arc::new(Server::new(&address, self.stop));
-                    self.known.push((address, server.clone()));
-                    server
-                }
-            };
-            self.servers.push(server);
+        let mut sorted = found.clone();
+        sorted.sort_unstable();
+        if sorted != self.known {
+            self.servers = found.iter().map(|a| Arc::new(Server::new(a, self.stop))).collect();
+            (self.known, self.at) = (sorted, 0);
         }
         Ok(())
-    }
-
-    fn trouble(&mut self, text: String) -> Millis {
-        self.is_down = true;
-        let pause = self.backoff.failed(&mut self.random);
-        (self.say)(News::Trouble(text, pause));
-        pause
     }
 
     /// The next one's turn.
@@ -125,10 +105,11 @@ impl<'a> Turns<'a> {
             return None;
         }
         self.tried = 0;
-        if self.addresses.iter().any(|a| a.starts_with("srv://")) {
-            self.servers.clear();
-        }
-        Some(self.trouble(text))
+        self.is_down = true;
+        self.is_stale = true;
+        let pause = self.backoff.failed(&mut self.random);
+        (self.say)(News::Trouble(text, pause));
+        Some(pause)
     }
 
     /// The server did what it should: the next failure is a first one.

@@ -57,6 +57,7 @@ const TERM: i32 = 15;
 const KILL: i32 = 9;
 const INT: i32 = 2;
 const QUIT: i32 = 3;
+const USR1: i32 = 10;
 const CHLD: i32 = 17;
 const TSTP: i32 = 20;
 const TTIN: i32 = 21;
@@ -289,6 +290,7 @@ impl State {
             CHLD | TTIN | TTOU | XCPU | XFSZ => {}
             TERM | INT => self.on_stop(now, n, out),
             HUP if self.plan.rereads => out.push(Action::Reread),
+            USR1 if self.plan.toggles_debug => out.push(Action::ToggleDebug),
             QUIT if self.plan.app.is_none() || !self.has_process() => self.on_stop(now, n, out),
             _ => {
                 if self.has_process() {

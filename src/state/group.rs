@@ -217,6 +217,13 @@ impl State {
                         say(out, level, Voice::Confd, format_args!("Target config {path} out of sync"));
                     }
                 }
+                // Its user asked for no more than that: the file stays as it is, and nothing has failed.
+                Outcome::Failed(e) if e.kind == Kind::MissingKey && self.plan.scopes.get(r.template).is_some() => {
+                    if t.said.as_deref() != Some(e.text.as_str()) {
+                        say(out, Level::Warning, Voice::Confd, format_args!("{e}: {path} is not changed"));
+                        t.said = Some(e.into_text());
+                    }
+                }
                 Outcome::Failed(e) => {
                     failed = true;
                     t.needed = true;
@@ -370,7 +377,7 @@ impl State {
                         undo.push(c.template);
                     }
                     if plan.reload.is_some() {
-                        self.want_template_reload(c.template);
+                        self.want_template_reload(now, c.template);
                     }
                 }
                 Err(e) => {

@@ -189,6 +189,8 @@ pub enum Action {
     SignalGroup(i32),
     /// Send a signal to everything that is left, commands included.
     SignalRest(i32),
+    /// Log each step from now on, or no longer.
+    ToggleDebug,
     /// Read the configuration again, and go on with the new one if it differs.
     Reread,
     /// The app was stopped from the keyboard: stop ourselves too, and wake it when we are woken.
@@ -347,7 +349,7 @@ impl State {
         let plan = self.plan.clone();
         for (i, t) in plan.templates.iter().enumerate() {
             if t.reload.is_some() && unfinished.contains(&t.dest.path) {
-                self.want_template_reload(i);
+                self.want_template_reload(0, i);
             }
         }
     }

@@ -46,9 +46,14 @@ impl State {
         self.reloads.len().saturating_sub(1)
     }
 
-    pub(super) fn want_template_reload(&mut self, template: usize) {
+    /// A template's file changed: its command runs after its splay.
+    pub(super) fn want_template_reload(&mut self, now: Millis, template: usize) {
+        let at = match self.plan.splays.get(template) {
+            None | Some(0) => 0,
+            Some(most) => now.saturating_add(self.random.below(*most)),
+        };
         if let Some(r) = self.reloads.get_mut(template) {
-            r.wanted = Some(0);
+            r.wanted = Some(r.wanted.map_or(at, |before| before.min(at))); // many changes put nothing off
         }
     }
 

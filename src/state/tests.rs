@@ -9,6 +9,7 @@ use crate::plan::{
     App, Command, Form, Input, Log, LogFormat, Pace, Plan, Reload, Restart, Source, SourceKind, Template, Watch,
 };
 use crate::template::Dialect;
+use crate::template::scope::Scope;
 
 const TERM: i32 = 15;
 const HUP: i32 = 1;
@@ -151,6 +152,7 @@ fn names(actions: &[Action]) -> String {
         Action::SignalRest(n) => format!("rest{n}"),
         Action::Suspend => "suspend".into(),
         Action::Reread => "reread".into(),
+        Action::ToggleDebug => "toggle".into(),
         Action::Exit(n) => format!("exit{n}"),
     };
     actions.iter().map(name).collect::<Vec<_>>().join(" ")
@@ -701,6 +703,7 @@ impl Outside {
                 | Action::SignalGroup(_)
                 | Action::SignalRest(_)
                 | Action::Reread
+                | Action::ToggleDebug
                 | Action::Suspend => {}
             }
         }
@@ -870,4 +873,68 @@ fn an_app_that_outlives_kill_holds_nobody_up() {
     w.feed(Event::Signal(TERM));
     assert_eq!(names(&w.sleep(8_000)), "group9");
     assert!(w.state.deadline().is_some(), "waits for ever for an app that KILL does not end");
+}
+
+/// A plan of reconfig: one template with a scope and a reload command.
+fn scoped(once: bool, splay: Millis) -> Plan {
+    let scope = Scope { key: "/k".into(), is_tree: false, alt: Vec::new(), pattern: Default::default() };
+    let plan = plan(vec![template("", false, true, 0)], Reload::None);
+    Plan { app: None, scopes: vec![scope], splays: vec![splay], once, toggles_debug: true, ..plan }
+}
+
+#[test]
+fn a_watched_key_that_is_missing_leaves_the_file_and_is_no_failure() {
+    for once in [false, true] {
+        let mut w = World::new(scoped(once, 0));
+        w.data("");
+        assert_eq!(names(&w.tick()), "render0");
+        assert_eq!(names(&w.rendered(0, vec![(0, failed(crate::error::Kind::MissingKey))])), "");
+        assert_eq!(w.logs, ["it failed: /d is not changed"]);
+        if once {
+            assert_eq!(names(&w.tick()), "rest15");
+            assert_eq!(names(&w.feed(Event::Childless)), "exit0");
+            continue;
+        }
+        assert_eq!(names(&w.tick()), "");
+        assert_eq!(w.state.deadline(), None, "nothing is tried again");
+        w.now += 1_000;
+        w.data("1");
+        assert_eq!(names(&w.tick()), "render0", "until it is there");
+        assert_eq!(names(&w.rendered(0, vec![(0, failed(crate::error::Kind::Config))])), "");
+        assert!(w.logs.last().unwrap().starts_with("it failed"));
+    }
+}
+
+#[test]
+fn a_templates_own_reload_waits_for_its_splay_and_no_longer() {
+    let mut w = World::new(scoped(false, 5_000));
+    w.now = 1_000;
+    w.data("1");
+    assert_eq!(names(&w.tick()), "render0");
+    w.rendered(0, vec![(0, staged())]);
+    w.committed(0, &[0]);
+    assert_eq!(names(&w.tick()), "");
+    let at = w.state.deadline().unwrap();
+    assert!((1_001..6_000).contains(&at), "{at}");
+    let mut done = String::new();
+    for n in 2..=20 {
+        w.now = 1_000 + (at - 1_000) * n / 20;
+        w.data(&n.to_string());
+        done = names(&w.tick());
+        if done.contains("reload0") {
+            break;
+        }
+        w.rendered(0, vec![(0, staged())]);
+        w.committed(0, &[0]);
+    }
+    assert!(done.contains("reload0"), "changes put nothing off: {done}");
+}
+
+#[test]
+fn usr1_is_debug_where_there_is_no_app_for_it() {
+    let mut w = World::new(scoped(false, 0));
+    assert_eq!(names(&w.feed(Event::Signal(10))), "toggle");
+    let mut w = World::new(plan(vec![template("/", false, false, 0)], Reload::None));
+    w.run_app();
+    assert_eq!(names(&w.feed(Event::Signal(10))), "signal10");
 }
