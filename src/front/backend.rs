@@ -22,7 +22,7 @@ pub fn source(
         && !matches!(name, "env" | "file")
     {
         notes.push((Level::Info, format!("SRV record set to {record}")));
-        nodes = ["srv://", &record].concat();
+        nodes = [crate::plan::SRV, &record].concat();
     }
     let source = match name {
         "consul" => {

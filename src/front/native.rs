@@ -172,7 +172,7 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
     let mut prefix = "/".to_string();
     let service = if scheme.starts_with("etcd") { "etcd-client" } else { "consul" };
     let said = |key: &str| t.str(key).map(str::to_string);
-    let srv = srv_record(said("srv_record"), said("srv_domain"), service).map(|r| ["srv://", &r].concat());
+    let srv = srv_record(said("srv_record"), said("srv_domain"), service).map(|r| [crate::plan::SRV, &r].concat());
     let source = match scheme {
         "consul" | "consul+http" | "consul+unix" => {
             let mut c = consul_from_environment(world)?;
