@@ -14,6 +14,7 @@ use crate::plan::{
 };
 use crate::template::Dialect;
 use crate::template::scope::Scope;
+use crate::text::fill;
 use crate::value::Value;
 
 /// A check that takes longer is killed. reconfig has no limit.
@@ -90,31 +91,31 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
     }
     let (prefix, port) = (get("prefix").unwrap_or(""), get("port").unwrap_or("4001"));
     if !prefix.is_empty() && !prefix.starts_with('/') {
-        return Err(refuse(Kind::Usage, &["--prefix ", prefix, ": it must begin with /"]));
+        return Err(refuse(Kind::Usage, "--prefix %: it must begin with /", prefix));
     }
     if port.parse::<u16>().is_err() {
-        return Err(refuse(Kind::Usage, &["--port ", port, ": expected a number up to 65535"]));
+        return Err(refuse(Kind::Usage, "--port %: expected a number up to 65535", port));
     }
     for file in ["ssl_cafile", "ssl_cert", "ssl_key"] {
         if let Some(path) = get(file) {
-            world.text(Path::new(path), &["the file of --", file].concat())?;
+            world.text(Path::new(path), &fill("the file of --%", &[file]))?;
         }
     }
     if let Some((name, _)) = given.iter().find(|(n, _)| n.starts_with("ssl")) {
-        return Err(refuse(Kind::Config, &["--", name, ": this version speaks no TLS"]));
+        return Err(refuse(Kind::Config, "--%: this version speaks no TLS", name));
     }
     let host = get("host").unwrap_or("127.0.0.1");
-    let (open, close) = if host.contains(':') && !host.starts_with('[') { ("[", "]") } else { ("", "") };
-    let mut source = etcd_source((2, &[open, host, close, ":", port].concat(), "http"), None, WAIT, false)?;
+    let pattern = if host.contains(':') && !host.starts_with('[') { "[%]:%" } else { "%:%" };
+    let mut source = etcd_source((2, &fill(pattern, &[host, port]), "http"), None, WAIT, false)?;
     if let (Some(record), SourceKind::Etcd(etcd)) = (get("srv"), &mut source.kind) {
-        source.name = ["etcd by the SRV record ", record].concat();
+        source.name = fill("etcd by the SRV record %", &[record]);
         etcd.endpoints = vec![[SRV, record].concat()];
     }
     let dir = PathBuf::from(get("cfgdir").unwrap_or("/etc/reconfig"));
     for folder in [dir.clone(), dir.join("conf.d"), dir.join("templates")] {
         if !world.is_folder(&folder) {
             let name = folder.display().to_string();
-            return Err(refuse(Kind::Fatal, &["Missing config dirs: there is no folder ", &name]));
+            return Err(refuse(Kind::Fatal, "Missing config dirs: there is no folder %", &name));
         }
     }
     let mut found = Found { plan: Box::default(), prefix, dir: &dir, world };
@@ -133,8 +134,8 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
 }
 
 #[inline(never)]
-fn refuse(kind: Kind, parts: &[&str]) -> Error {
-    Error::new(kind, parts.concat())
+fn refuse(kind: Kind, pattern: &str, word: &str) -> Error {
+    Error::new(kind, fill(pattern, &[word]))
 }
 
 type Given = Vec<(&'static str, String)>;
@@ -150,7 +151,7 @@ fn value_of<'a>(given: &'a Given, name: &str) -> Option<&'a str> {
 fn flags(args: Vec<String>) -> Result<(Given, Vec<(Level, String)>)> {
     let (mut given, mut notes): (Given, _) = (Vec::new(), Vec::new());
     let mut parser = lexopt::Parser::from_args(args);
-    let usage = |e: lexopt::Error| Error::usage([&e.to_string(), "; see reconfig --help"].concat());
+    let usage = |e: lexopt::Error| refuse(Kind::Usage, "%; see reconfig --help", &e.to_string());
     while let Some(arg) = parser.next().map_err(usage)? {
         let found = match &arg {
             lexopt::Arg::Short(c) => FLAGS.iter().find(|f| f.letter == *c && *c != ' '),
@@ -159,13 +160,13 @@ fn flags(args: Vec<String>) -> Result<(Given, Vec<(Level, String)>)> {
                 let exact = FLAGS.iter().find(|f| f.name == *name);
                 match (exact, like.next(), like.next()) {
                     (None, Some(_), Some(_)) => {
-                        return Err(Error::usage(["ambiguous option: --", name, "; see reconfig --help"].concat()));
+                        return Err(refuse(Kind::Usage, "ambiguous option: --%; see reconfig --help", name));
                     }
                     (exact, first, _) => exact.or(first),
                 }
             }
             lexopt::Arg::Value(word) => {
-                let text = ["the word ", &word.to_string_lossy(), " means nothing here"].concat();
+                let text = fill("the word % means nothing here", &[&word.to_string_lossy()]);
                 notes.push((Level::Warning, text));
                 continue;
             }
@@ -205,13 +206,6 @@ struct Found<'a> {
     world: &'a World<'a>,
 }
 
-/// What a JSON file says that is no setting of the plan by itself.
-struct Resource {
-    template: Template,
-    scope: Scope,
-    splay: Millis,
-}
-
 impl Found<'_> {
     /// Reads every JSON file; what is wrong with one is kept in words.
     #[inline(never)]
@@ -223,32 +217,22 @@ impl Found<'_> {
                 continue;
             }
             let text = self.world.text(&path, "the configuration");
-            match text.and_then(|text| self.one(&name, &text)) {
-                Ok(Resource { mut template, scope, splay }) => {
-                    // Each has a query for itself, which fetches the alternative keys, too.
-                    let n = self.plan.watches.len();
-                    template.group = n;
-                    template.inputs.push(Input { watch: n, prefix: String::new(), strip: 0 });
-                    self.plan.watches.push(Watch { source: 0, prefix: scope.key.clone() });
-                    self.plan.templates.push(template);
-                    self.plan.scopes.push(scope);
-                    self.plan.splays.push(splay);
-                }
-                Err(e) => self.plan.broken.push([&e.text, ": this file is skipped"].concat()),
+            if let Err(e) = text.and_then(|text| self.one(&name, &text)) {
+                self.plan.broken.push(fill("%: this file is skipped", &[&e.text]));
             }
         }
         if self.plan.templates.is_empty() && self.plan.broken.is_empty() {
-            let text = ["there is no JSON file in ", &folder.display().to_string()];
-            self.plan.notes.push((Level::Warning, text.concat()));
+            let text = fill("there is no JSON file in %", &[&folder.display().to_string()]);
+            self.plan.notes.push((Level::Warning, text));
         }
         Ok(())
     }
 
     #[inline(never)]
-    fn one(&mut self, file: &str, text: &str) -> Result<Resource> {
-        let error = |parts: &[&str]| Error::config([file, &parts.concat()].concat());
-        let root = json::parse_in_order(text).map_err(|e| error(&[" is no JSON: ", &e]))?;
-        let all = pairs(&root).ok_or_else(|| error(&[": there is no JSON object in it"]))?;
+    fn one(&mut self, file: &str, text: &str) -> Result<()> {
+        let error = |pattern: &str, words: [&str; 2]| Error::config([file, &fill(pattern, &words)].concat());
+        let root = json::parse_in_order(text).map_err(|e| error(" is no JSON: %", [&e, ""]))?;
+        let all = pairs(&root).ok_or_else(|| error(": there is no JSON object in it", ["", ""]))?;
         // What is wrong first.
         let mut fault = ("", "");
         for (key, value) in &all {
@@ -256,7 +240,7 @@ impl Found<'_> {
                 Some((_, kind)) if fault.1.is_empty() => fault = (key, fault_of(*kind, value)),
                 Some(_) => {}
                 None => {
-                    let mut text = [file, ": `", key, "` means nothing here; there are"].concat();
+                    let mut text = fill("%: `%` means nothing here; there are", &[file, key]);
                     for (known, _) in KEYS {
                         text.push(' ');
                         text.push_str(known);
@@ -279,8 +263,7 @@ impl Found<'_> {
         check(!key.starts_with('/'), "key", "must begin with /");
         let key = squeeze(&[self.prefix, key].concat());
         let pattern = if text("pattern").is_empty() { "<% %>" } else { text("pattern") };
-        let (open, close) = pattern.trim().split_once(' ').unwrap_or(("", ""));
-        let (open, close) = (open.trim(), close.trim());
+        let (open, close) = pattern.split_once(' ').unwrap_or(("", ""));
         let is_odd = open.is_empty() || close.is_empty() || close.contains(' ');
         check(is_odd, "pattern", "must be what opens and what closes a tag, with a space between");
         let mut alt = Vec::new();
@@ -292,29 +275,33 @@ impl Found<'_> {
         check(is_taken, "target", "is the target of another file already");
         check(self.plan.scopes.iter().any(|s| s.key == key), "key", "is the key of another file already");
         if !fault.1.is_empty() {
-            return Err(error(&[": `", fault.0, "` ", fault.1]));
+            return Err(error(": `%` %", [fault.0, fault.1]));
         }
         let template = self.dir.join("templates").join(source.trim_start_matches('/'));
-        let body = self.world.text(&template, "the template").map_err(|e| error(&[": ", &e.text]))?;
+        let body = self.world.text(&template, "the template").map_err(|e| error(": %", [&e.text, ""]))?;
         let id = if text("id").is_empty() { file } else { text("id") };
-        let note = [id, ": ", &key, " makes ", target, " by ", source].concat();
+        let note = fill("%: % makes % by %", &[id, &key, target, source]);
         self.plan.notes.push((Level::Debug, note));
-        let template = Template {
+        // Each has a query for itself, which fetches the alternative keys, too.
+        let watch = self.plan.watches.len();
+        self.plan.watches.push(Watch { source: 0, prefix: key.clone() });
+        self.plan.templates.push(Template {
             name: template.display().to_string(),
             text: body,
             dialect: if source.ends_with(".upon") { Dialect::Upon } else { Dialect::Erb },
             dest: Dest { path, mode: None, uid: None, gid: None, make_dirs: false },
-            inputs: Vec::new(),
+            inputs: vec![Input { watch, prefix: String::new(), strip: 0 }],
             guard: Guard::default(),
             check: command(staged(text("checkcmd"), target), Form::Line, CHECK),
             reload: command(text("reloadcmd").to_string(), Form::Fields, RELOAD).map(Reload::Command),
             rollback: false,
-            group: 0,
-        };
+            group: watch,
+        });
         let pattern = (open.to_string(), close.to_string());
         let is_tree = matches!(get("recursive"), Value::Bool(true));
-        let splay = time(get("splay")).unwrap_or(0);
-        Ok(Resource { template, scope: Scope { key, is_tree, alt, pattern }, splay })
+        self.plan.scopes.push(Scope { key, is_tree, alt, pattern });
+        self.plan.splays.push(time(get("splay")).unwrap_or(0));
+        Ok(())
     }
 }
 
