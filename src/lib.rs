@@ -17,6 +17,7 @@ pub mod error;
 pub mod formats;
 pub mod front;
 pub mod guard;
+pub mod kv;
 pub mod log;
 pub mod map;
 pub mod md5;

@@ -10,7 +10,7 @@ pub mod entry;
 
 use pilotfish::error::{Error, Result};
 use pilotfish::front::{self, Invocation, World};
-use pilotfish::{driver, sys};
+use pilotfish::{driver, kv, sys};
 
 /// What C's main calls: runs and gives the exit code.
 pub fn start(words: Vec<OsString>) -> i32 {
@@ -45,6 +45,7 @@ fn run(words: Vec<OsString>) -> Result<i32> {
             say(1, "the configuration is good\n");
             Ok(0)
         }
+        Invocation::Kv(query) => kv::run(&query),
         Invocation::Run(plan) => driver::run(*plan, &|| match look()? {
             Invocation::Run(plan) => Ok(*plan),
             _ => Err(Error::fatal("the command line has changed")), // it cannot

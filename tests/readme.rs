@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
+use pilotfish::front::kv;
 use pilotfish::front::options::OPTIONS;
 use pilotfish::front::reconfig::{FLAGS, KEYS};
 use pilotfish::front::{self, Invocation, World};
@@ -119,6 +120,17 @@ fn every_option_has_a_row_and_every_row_an_option() {
 }
 
 #[test]
+fn every_option_of_kv_both_ways() {
+    let rows = rows(&section("Keys by hand"));
+    for o in kv::OWN {
+        let usage = format!("--{} {}", o.name, o.value);
+        let row = rows.iter().find(|r| codes(&r[0])[0] == usage.trim()).unwrap_or_else(|| panic!("no row for {usage}"));
+        assert_eq!(codes(&row[0]).get(1).cloned(), (o.letter != ' ').then(|| format!("-{}", o.letter)));
+    }
+    assert_eq!(rows.len(), kv::OWN.len());
+}
+
+#[test]
 fn every_option_and_variable_named_exists() {
     for word in README.split(|c: char| !c.is_ascii_lowercase() && !"-.".contains(c)) {
         // A dot: an option of somebody else, such as Prometheus.
@@ -126,7 +138,8 @@ fn every_option_and_variable_named_exists() {
         if name.len() < 3 || !name.starts_with("--") || name.starts_with("---") || name.contains('.') {
             continue;
         }
-        let is_ours = OPTIONS.iter().map(|o| o.name).chain(FLAGS.iter().map(|f| f.name)).any(|o| o == &name[2..]);
+        let own = OPTIONS.iter().chain(kv::OWN).map(|o| o.name);
+        let is_ours = own.chain(FLAGS.iter().map(|f| f.name)).any(|o| o == &name[2..]);
         assert!(is_ours || FOREIGN.contains(&name), "the page names {name}, which is no option");
     }
     let mut known: BTreeSet<String> = OPTIONS.iter().filter_map(|o| o.variable()).collect();
@@ -298,7 +311,9 @@ fn every_sub_command() {
     let line = text.lines().find(|l| l.contains("matches!(first.as_str()")).expect("the sub-commands in front/mod.rs");
     let words = literals(line);
     assert!(words.contains(&"check".to_string()), "{words:?}");
-    let ways = [section("Native"), section("confd"), section("confd-sidecar"), section("reconfig")].concat();
+    let ways =
+        [section("Native"), section("confd"), section("confd-sidecar"), section("reconfig"), section("Keys by hand")]
+            .concat();
     for word in words {
         assert!(ways.contains(&format!("pilotfish {word}")), "the sub-command {word} is not on the page");
     }

@@ -5,6 +5,7 @@ mod backend;
 mod confd;
 mod confd_sidecar;
 mod draft;
+pub mod kv;
 mod native;
 pub mod options;
 pub mod reconfig;
@@ -16,6 +17,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::kv::Query;
 use crate::plan::{Consul, Etcd, Millis, Plan, Secret, Source, SourceKind};
 use options::Options;
 
@@ -76,6 +78,8 @@ pub enum Invocation {
     Check(Box<Plan>),
     /// Print this and end with code 0.
     Print(String),
+    /// Read or change keys by hand.
+    Kv(Box<Query>),
 }
 
 /// Reads the command line (without the program's own name in `args`).
@@ -87,7 +91,7 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
     let (door, args) = match (called, args.split_first()) {
         ("confd-sidecar" | "confd" | "reconfig" | "reconfig.rb", _) => (called, args),
         (_, Some((first, rest)))
-            if matches!(first.as_str(), "confd-sidecar" | "confd" | "reconfig" | "check" | "help") =>
+            if matches!(first.as_str(), "confd-sidecar" | "confd" | "reconfig" | "check" | "help" | "kv") =>
         {
             (first.as_str(), rest.to_vec())
         }
@@ -96,13 +100,16 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
     if door == "help" {
         return Ok(Invocation::Print(options::help()));
     }
+    if door == "kv" {
+        return Ok(Invocation::Kv(Box::new(kv::read(args, world)?)));
+    }
     if door == "confd" {
         return confd::read(argv0, args, world);
     }
     if door.starts_with("reconfig") {
         return reconfig::read(argv0, args, world);
     }
-    let options = Options::read(args, world)?;
+    let options = Options::read(args, world, &[])?;
     if options.is_set("help") {
         return Ok(Invocation::Print(options::help()));
     }

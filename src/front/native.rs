@@ -77,18 +77,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     let root = document.root();
     root.only(TOP);
 
-    let mut sources: Vec<NamedSource> = Vec::new();
-    let table = root.table("source");
-    for name in table.keys() {
-        sources.push(source(name, &table.table(name), options, world)?);
-    }
-    if let Some(url) = options.get("source") {
-        // On the command line there is one source; it takes the place of those in the file.
-        let none = Document::parse("", "")?;
-        let shown = url.rsplit('@').next().unwrap_or(url); // a password may stand before it
-        let wrong = |why: String| Error::usage(format!("--source {shown}: {why}"));
-        sources = vec![build_source("", url, &none.root(), options, world).map_err(|e| wrong(e.into_text()))?];
-    }
+    let sources = sources(&root, options, world)?;
     let mut drafts = Vec::new();
     for t in root.tables("template") {
         drafts.push(template(&t, &sources, options, world)?);
@@ -124,6 +113,39 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     common(&mut plan, argv0, options);
     document.verdict()?;
     Ok(plan)
+}
+
+/// The sources, of the file or of the command line.
+#[inline(never)]
+fn sources(root: &Table, options: &Options, world: &World) -> Result<Vec<NamedSource>> {
+    let mut sources: Vec<NamedSource> = Vec::new();
+    let table = root.table("source");
+    for name in table.keys() {
+        sources.push(source(name, &table.table(name), options, world)?);
+    }
+    if let Some(url) = options.get("source") {
+        // On the command line there is one source; it takes the place of those in the file.
+        let none = Document::parse("", "")?;
+        let shown = url.rsplit('@').next().unwrap_or(url); // a password may stand before it
+        let wrong = |why: String| Error::usage(format!("--source {shown}: {why}"));
+        sources = vec![build_source("", url, &none.root(), options, world).map_err(|e| wrong(e.into_text()))?];
+    }
+    Ok(sources)
+}
+
+/// The one source there is, and the prefix of its keys.
+///
+/// # Errors
+/// There is none, or several; or what is wrong with it.
+pub fn only_source(options: &Options, world: &World) -> Result<(Source, String)> {
+    let (file, text) = config(options, world)?;
+    let document = Document::parse(&file, &text)?;
+    let mut all = sources(&document.root(), options, world)?;
+    document.verdict()?;
+    match (all.pop(), all.pop()) {
+        (Some(one), None) => Ok((one.source, one.prefix)),
+        _ => Err(Error::usage("say which source by --source URL (or PILOTFISH_SOURCE)")),
+    }
 }
 
 /// What the options say of any plan, over what it says already.

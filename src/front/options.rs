@@ -27,7 +27,8 @@ impl Opt {
     }
 }
 
-const fn opt(name: &'static str, letter: char, value: &'static str, help: &'static str) -> Opt {
+/// An option, with a space for a letter it has not, and no value for a switch.
+pub const fn opt(name: &'static str, letter: char, value: &'static str, help: &'static str) -> Opt {
     Opt { name, letter, value, help }
 }
 
@@ -90,22 +91,26 @@ fn wrong(e: &lexopt::Error) -> String {
 }
 
 impl Options {
-    /// Reads `args` up to the first word that is no option, then fills in from the environment.
+    /// Reads `args` up to the first word that is no option, then fills in from the environment. With `own`, which come
+    /// before those of the table, words may stand anywhere.
     ///
     /// # Errors
     /// `Kind::Usage`: an option that does not exist, or one without its value.
     #[inline(never)]
-    pub fn read(args: Vec<String>, world: &World) -> Result<Options> {
+    pub fn read(args: Vec<String>, world: &World, own: &'static [Opt]) -> Result<Options> {
         let mut given: Vec<(&'static str, String)> = Vec::new();
         let mut program = Vec::new();
         let mut parser = lexopt::Parser::from_args(args);
         let usage = |e: lexopt::Error| Error::usage([&wrong(&e), "; see pilotfish --help"].concat());
         while let Some(arg) = parser.next().map_err(usage)? {
             let found = match &arg {
-                lexopt::Arg::Long(name) => OPTIONS.iter().find(|o| o.name == *name),
-                lexopt::Arg::Short(c) => OPTIONS.iter().find(|o| o.letter == *c && *c != ' '),
+                lexopt::Arg::Long(name) => own.iter().chain(OPTIONS).find(|o| o.name == *name),
+                lexopt::Arg::Short(c) => own.iter().chain(OPTIONS).find(|o| o.letter == *c && *c != ' '),
                 lexopt::Arg::Value(first) => {
                     program.push(first.to_string_lossy().into_owned());
+                    if !own.is_empty() {
+                        continue;
+                    }
                     for word in parser.raw_args().map_err(usage)? {
                         program.push(word.to_string_lossy().into_owned());
                     }
@@ -139,7 +144,7 @@ impl Options {
     /// A value that is wrong is said, whether this plan has a use for it or not. What stands for a value in the help
     /// says how it is read.
     fn check(&self) -> Result<()> {
-        for o in OPTIONS {
+        for o in OPTIONS.iter().chain(super::kv::OWN) {
             for text in self.all(o.name) {
                 let wrong = match o.value {
                     _ if o.name == "reload-signal" => None, // restart and none are taken here too
@@ -280,6 +285,7 @@ Usage: pilotfish [OPTIONS] [--] PROGRAM [ARGS...]       render, run PROGRAM, rel
        pilotfish check [OPTIONS]                        validate everything, touch nothing
        pilotfish confd-sidecar [OPTIONS] PROGRAM [ARGS...]   as confd-sidecar, by its CONFD_* variables
        pilotfish confd [FLAGS]                          as confd, with its flags, files and variables
+       pilotfish kv get|ls|set|del|watch [OPTIONS] KEY  a source's keys by hand
 
 Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP_TIMEOUT.
 

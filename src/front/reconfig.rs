@@ -413,7 +413,7 @@ mod tests {
         match super::read("reconfig", args, &world).map_err(Error::into_text)? {
             Invocation::Run(plan) => Ok(*plan),
             Invocation::Print(text) => Err(text),
-            Invocation::Check(_) => panic!("nobody asked"),
+            Invocation::Check(_) | Invocation::Kv(_) => panic!("nobody asked"),
         }
     }
 

@@ -172,7 +172,7 @@ fn read(c: &Consul, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, St
 }
 
 #[inline(never)]
-fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
+pub(super) fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
     let mut all = Vec::new();
     let token = match &c.token {
         Secret::None => String::new(),

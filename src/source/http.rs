@@ -137,6 +137,22 @@ impl Server {
         Ok(self.stream(self.call("POST", path, headers, body.as_bytes(), head)?).1)
     }
 
+    /// Any request with its whole answer: status and body.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words; any status is an answer.
+    pub fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+        limit: Millis,
+    ) -> Result<(u16, Vec<u8>), String> {
+        let (_, stream) = self.stream(self.call(method, path, headers, body, limit)?);
+        Ok((stream.status, stream.rest(limit)?))
+    }
+
     #[inline(never)]
     fn stream(&self, response: Response<Body>) -> (Parts, Stream) {
         let (head, body) = response.into_parts();

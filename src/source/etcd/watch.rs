@@ -10,13 +10,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::change::Change;
 use super::super::consul::GAP;
 use super::super::http::{self, Server, Stream};
 use super::super::turns::Turns;
 use super::super::{News, Stop};
 use super::{Fail, Head, Kind, Load};
+use crate::base64;
 use crate::plan::{Etcd, Millis};
 use crate::store::{Entry, Snapshot};
+use crate::text::fill;
 
 /// How long a server may take to answer: etcd itself gives up a read after 7 s.
 const GRACE: Millis = 10_000;
@@ -45,10 +48,8 @@ struct Watcher<'a> {
     since: Option<Instant>,
 }
 
-/// Watches a prefix until `stop`.
-#[inline(never)]
-pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
-    let mut w = Watcher {
+fn watcher<'a>(etcd: &'a Etcd, prefix: &'a str, stop: &'a Stop, say: &'a dyn Fn(News)) -> Watcher<'a> {
+    Watcher {
         etcd,
         prefix,
         turns: Turns::new(&etcd.endpoints, [prefix, "etcd"], stop, say),
@@ -61,7 +62,34 @@ pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
         gone: Arc::from(&b"gone"[..]),
         published: Instant::now(),
         since: None,
-    };
+    }
+}
+
+/// Makes a change, once, at the first endpoint that takes it.
+///
+/// # Errors
+/// Why none did, as the last one says it.
+#[inline(never)]
+pub fn change(etcd: &Etcd, key: &str, change: &Change, stop: &Stop) -> Result<(), String> {
+    let silent = |_: News| {};
+    let mut w = watcher(etcd, key, stop, &silent);
+    let mut used = 0;
+    loop {
+        let Some(server) = w.turns.server() else { return Err("stopped".to_string()) };
+        let Err(fail) = w.change(&server, key, change) else { return Ok(()) };
+        let remedy = w.remedy(fail.kind);
+        if used & remedy != remedy {
+            used |= remedy;
+        } else if w.turns.failed(&fail.text).is_some() {
+            return Err(fail.text);
+        }
+    }
+}
+
+/// Watches a prefix until `stop`.
+#[inline(never)]
+pub fn watch(etcd: &Etcd, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
+    let mut w = watcher(etcd, prefix, stop, say);
     let (mut used, mut pause) = (0, 0);
     while !stop.sleep(pause) {
         pause = 0;
@@ -244,6 +272,35 @@ impl Watcher<'_> {
             return Err("cannot authenticate: the answer holds no token".to_string().into());
         }
         self.token = token.to_string();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn change(&mut self, server: &Server, key: &str, change: &Change) -> Result<(), Fail> {
+        self.authenticate(server)?;
+        let name = base64::encode(key.as_bytes());
+        match change {
+            Change::Set(value, ttl) => {
+                let mut lease = "0".to_string();
+                if *ttl > 0 {
+                    let granted = fill(r#"{"TTL":"%"}"#, &[&ttl.to_string()]);
+                    let granted = self.call(server, "/lease/grant", &granted)?.rest(GRACE)?;
+                    let granted = crate::formats::json::parse(&String::from_utf8_lossy(&granted))?;
+                    lease = super::number(&granted, "ID").to_string();
+                }
+                let body = fill(r#"{"key":"%","value":"%","lease":"%"}"#, &[&name, &base64::encode(value), &lease]);
+                self.call(server, "/kv/put", &body)?.rest(GRACE)?;
+            }
+            Change::Delete(all) => {
+                self.call(server, "/kv/deleterange", &fill(r#"{"key":"%"}"#, &[&name]))?.rest(GRACE)?;
+                if *all {
+                    let (from, to) = super::interval(key, true);
+                    let ends = [base64::encode(from.as_bytes()), base64::encode(to.as_bytes())];
+                    let body = fill(r#"{"key":"%","range_end":"%"}"#, &[&ends[0], &ends[1]]);
+                    self.call(server, "/kv/deleterange", &body)?.rest(GRACE)?;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -1,0 +1,71 @@
+//! The command line of `pilotfish kv`: what to do with which key of which source. The source is named as for templates.
+
+use std::sync::Arc;
+
+use super::options::{Opt, Options, opt, time};
+use super::{World, join, native};
+use crate::error::{Error, Result};
+use crate::kv::{Query, Verb};
+use crate::plan::{Input, Plan, SourceKind, Watch};
+use crate::source::change::Change;
+
+/// Its own options; those that name a source are the program's.
+pub static OWN: &[Opt] = &[
+    opt("recursive", 'r', "", "with all that is below the key"),
+    opt("ttl", ' ', "TIME", "of set: the key goes by itself after so long; etcd only"),
+    opt("json", ' ', "", "print JSON"),
+];
+
+const USAGE: &str = "pilotfish kv get|ls|watch|del [-r] [--json] --source URL KEY, or kv set [--ttl TIME] KEY VALUE";
+
+/// Reads the words behind `kv`.
+///
+/// # Errors
+/// `Kind::Usage` for the words, `Kind::Config` for what they name.
+#[inline(never)]
+pub fn read(args: Vec<String>, world: &World) -> Result<Query> {
+    let wrong = |why: &str| Error::usage([why, "; usage: ", USAGE].concat());
+    let mut options = Options::read(args, world, OWN)?;
+    let is_recursive = options.is_set("recursive");
+    let mut words = std::mem::take(&mut options.program).into_iter();
+    let verb = words.next().unwrap_or_default();
+    let key = words.next();
+    let verb = match verb.as_str() {
+        "get" => Verb::Get,
+        "ls" => Verb::List,
+        "watch" => Verb::Watch,
+        "del" => Verb::Change(Change::Delete(is_recursive)),
+        "set" => {
+            let value = match words.next() {
+                None => return Err(wrong("a value is missing")),
+                Some(v) if v == "-" => (world.read)(std::path::Path::new("/dev/stdin"))
+                    .map_err(|e| Error::io("read the value from standard input", &e))?,
+                Some(v) => v.into_bytes(),
+            };
+            let ttl = options.parsed("ttl", time).unwrap_or(0);
+            Verb::Change(Change::Set(value, ttl.div_ceil(1000)))
+        }
+        "" => return Err(wrong("nothing to do")),
+        other => return Err(wrong(&["there is no kv ", other].concat())),
+    };
+    let key = match (key, &verb) {
+        (Some(key), _) => key,
+        (None, Verb::List) => "/".to_string(),
+        (None, _) => return Err(wrong("a key is missing")),
+    };
+    if words.next().is_some() {
+        return Err(wrong("there are too many words"));
+    }
+    let (source, prefix) = native::only_source(&options, world)?;
+    let key = join(&prefix, &key);
+    if key == "/" && matches!(verb, Verb::Change(_)) {
+        return Err(wrong("/ is no key"));
+    }
+    // Files are read as a whole.
+    let watched = if matches!(source.kind, SourceKind::Files { .. }) { "/" } else { key.as_str() };
+    let watches = vec![Watch { source: 0, prefix: watched.to_string() }];
+    let strip = if prefix == "/" { 0 } else { prefix.len() };
+    let shown = Input { watch: 0, prefix, strip };
+    let plan = Arc::new(Plan { sources: vec![source], watches, ..Plan::default() });
+    Ok(Query { plan, key, shown, verb, is_recursive, is_json: options.is_set("json") })
+}
