@@ -108,7 +108,8 @@ fn of_1000_puts_while_members_are_killed_none_is_lost_and_none_comes_twice() {
             .collect();
         // A reload may come of another key alone: the same number again is right, a lower one is not.
         fish.check(shown.windows(2).all(|w| w[0] <= w[1]), &format!("the app saw {shown:?}"));
-        fish.check(outages == (0, 0), "as long as a majority and one endpoint are there, there is no outage");
+        // Until the rest has elected, no member can answer: each kill is one outage at most.
+        fish.check(outages.0 == outages.1 && outages.0 <= 3, "the loss of a leader is at most one outage");
         fish.end();
     }
 }

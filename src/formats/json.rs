@@ -51,13 +51,13 @@ fn whole(mut p: Parser) -> Result<Value, String> {
 /// whether to go on. False: it said no, or the text is no array.
 ///
 /// # Errors
-/// As `parse`.
+/// As `parse`; or more than a thousand values in one element.
 pub fn each(text: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<bool, String> {
-    let mut p = Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None, in_order: false };
+    let mut p = Parser { text: text.as_bytes(), at: 0, left: FEW, list: "", take: Some(take), in_order: false };
     if p.solid().ok_or_else(ended)? != b'[' {
-        return parse(text).map(|_| false);
+        return whole(p).map(|_| false);
     }
-    if !p.items(0, Some(take))? {
+    if !p.items(0, None)? {
         return Ok(false);
     }
     p.solid().map_or(Ok(true), |c| Err(p.bad(c, "after top-level value")))
@@ -137,7 +137,7 @@ impl Parser<'_> {
                 b':' => self.at += 1,
                 c => return Err(self.bad(c, "after object key")),
             }
-            let hand = self.take.is_some() && key == self.list && self.solid() == Some(b'[');
+            let hand = !key.is_empty() && key == self.list && self.solid() == Some(b'[');
             let value = if hand { self.hand(depth + 1)? } else { self.value(depth + 1)? };
             if self.in_order && !map.contains_key(&key) {
                 order.push(key.clone());
