@@ -470,7 +470,7 @@ fn source_urls_are_checked_and_tls_is_refused_clearly() {
     let message_etcd = message.replace("Consul", "etcd");
     for backend in ["etcd", "etcdv3"] {
         let cmd = pilotfish().args(["confd", "-backend", backend, "-node", "https://h:1"]);
-        refused(&cmd.run(WAIT), 78, &message_etcd);
+        refused(&cmd.run(WAIT), 1, &message_etcd); // as confd has it
         let cmd = pilotfish().args(["confd-sidecar", "true"]).env("CONFD_BACKEND", backend);
         refused(&cmd.env("CONFD_NODE", "https://user:s3cr3t@h:1").run(WAIT), 78, &message_etcd);
     }
