@@ -4,10 +4,13 @@
 //! 10,000 bytes). Tests compare it with serde_json. It never looks at files.
 
 use crate::map::Map;
+use crate::sys::meter;
 use crate::text::{self, float, time};
 use crate::value::{Elem, Pair, Time, Value};
 use std::sync::Arc;
 
+/// What a text is read into takes no more bytes: `[{"":0},{"":0}` takes some forty times its own.
+const MOST_MEMORY: usize = if cfg!(test) { 32 << 20 } else { 192 << 20 };
 /// Arrays and objects nest no deeper.
 const DEEPEST: usize = 100;
 
@@ -16,7 +19,16 @@ const DEEPEST: usize = 100;
 /// # Errors
 /// What is wrong, in the words of Go's encoding/json.
 pub fn parse(text: &str) -> Result<Value, String> {
-    whole(Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None, in_order: false })
+    whole(Parser {
+        text: text.as_bytes(),
+        at: 0,
+        held: meter::held(),
+        keeps: true,
+        left: usize::MAX,
+        list: "",
+        take: None,
+        in_order: false,
+    })
 }
 
 /// As `parse`, for a large answer of a server that may wish us ill: the elements of each array that stands under the key
@@ -26,7 +38,16 @@ pub fn parse(text: &str) -> Result<Value, String> {
 /// # Errors
 /// As `parse`; or more than a thousand values outside of `list` or in one of its elements.
 pub fn parse_each(text: &str, list: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<Value, String> {
-    whole(Parser { text: text.as_bytes(), at: 0, left: FEW, list, take: Some(take), in_order: false })
+    whole(Parser {
+        text: text.as_bytes(),
+        at: 0,
+        held: meter::held(),
+        keeps: false,
+        left: FEW,
+        list,
+        take: Some(take),
+        in_order: false,
+    })
 }
 
 /// The same as Ruby has it: an object is a list of pairs (`Elem::Pair`) in the order of the text, and a number without
@@ -35,7 +56,16 @@ pub fn parse_each(text: &str, list: &str, take: &mut dyn FnMut(Value) -> bool) -
 /// # Errors
 /// As `parse`, and for an integer of more than 64 bits.
 pub fn parse_in_order(text: &str) -> Result<Value, String> {
-    whole(Parser { text: text.as_bytes(), at: 0, left: usize::MAX, list: "", take: None, in_order: true })
+    whole(Parser {
+        text: text.as_bytes(),
+        at: 0,
+        held: meter::held(),
+        keeps: true,
+        left: usize::MAX,
+        list: "",
+        take: None,
+        in_order: true,
+    })
 }
 
 #[inline(never)]
@@ -53,7 +83,16 @@ fn whole(mut p: Parser) -> Result<Value, String> {
 /// # Errors
 /// As `parse`; or more than a thousand values in one element.
 pub fn each(text: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<bool, String> {
-    let mut p = Parser { text: text.as_bytes(), at: 0, left: FEW, list: "", take: Some(take), in_order: false };
+    let mut p = Parser {
+        text: text.as_bytes(),
+        at: 0,
+        held: meter::held(),
+        keeps: false,
+        left: FEW,
+        list: "",
+        take: Some(take),
+        in_order: false,
+    };
     if p.solid().ok_or_else(ended)? != b'[' {
         return whole(p).map(|_| false);
     }
@@ -69,6 +108,10 @@ const FEW: usize = 1_000;
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
+    /// What this thread held when it began.
+    held: usize,
+    /// Everything is kept until the end; else who takes the elements knows how much is too much.
+    keeps: bool,
     /// Values that may still come.
     left: usize,
     /// `take` gets the elements of arrays under this key.
@@ -106,6 +149,10 @@ impl Parser<'_> {
     fn value(&mut self, depth: usize) -> Result<Value, String> {
         if depth > DEEPEST {
             return Err(String::from("exceeded max depth"));
+        }
+        let held = meter::held().wrapping_sub(self.held);
+        if held > MOST_MEMORY && held < usize::MAX / 2 && self.keeps {
+            return Err(String::from("what it says would take more than 192 MiB"));
         }
         self.left = self.left.checked_sub(1).ok_or("it holds too much")?;
         match self.solid().ok_or_else(ended)? {
@@ -329,8 +376,13 @@ impl Parser<'_> {
 /// level on.
 ///
 /// # Errors
-/// When a number has no JSON form.
+/// When a number has no JSON form, or the text grows beyond 64 MiB.
 pub fn write(out: &mut Vec<u8>, v: &Value, indent: Option<usize>) -> Result<(), String> {
+    meter::charge(1);
+    // A short list may hold a long text often.
+    if out.len() > text::LARGEST {
+        return Err(String::from("the text would have more than 64 MiB"));
+    }
     match v {
         Value::Nil => text::put(out, b"null"),
         Value::Bool(b) => text::put(out, if *b { b"true" } else { b"false" }),
@@ -564,6 +616,15 @@ mod tests {
             }
         }
         assert!(taken > 1_000, "{taken}");
+    }
+
+    #[test]
+    fn a_text_that_would_take_all_memory_is_refused() {
+        let text = ["[", &"{\"\":[[]]},".repeat(300_000), "0]"].concat();
+        assert_eq!(parse(&text).err().unwrap(), "what it says would take more than 192 MiB");
+        // Handed over one by one, it takes none.
+        assert_eq!(each(&text, &mut |_| true), Ok(true));
+        assert!(parse(text.get(..300_000).unwrap()).err().unwrap().contains("unexpected end"));
     }
 
     #[test]

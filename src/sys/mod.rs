@@ -4,6 +4,7 @@ pub mod dns;
 pub mod file;
 pub mod host;
 pub mod inotify;
+pub mod meter;
 pub mod pipe;
 pub mod process;
 pub mod signal;

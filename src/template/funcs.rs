@@ -12,7 +12,8 @@ pub use builtin::truth;
 pub use data::{deeper_than, reversed};
 
 use crate::error::{Error, Result};
-use crate::template::Context;
+use crate::sys::meter;
+use crate::template::{Context, budget};
 use crate::text::fill;
 use crate::value::{Elem, Value};
 use std::cmp::Ordering;
@@ -29,6 +30,26 @@ pub struct Func {
     pub call: Call,
     /// Which of the functions that share a body this is: small functions cost most by their beginnings and ends.
     pub op: u8,
+}
+
+impl Func {
+    /// Charges what its arguments cost; a render asks its budget then, and runs it if there is some left.
+    pub fn charge(&self, args: &[Value]) {
+        // Of a method's layout every byte is compared with all its words.
+        budget::charge(args, if self.sig.first() == Some(&b't') { 1 } else { 32 });
+    }
+    /// What it makes of its arguments, which is charged too.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn run(&self, ctx: &Context, args: &[Value]) -> Result<Value> {
+        let value = (self.call)(ctx, args, self.op)?;
+        meter::charge(match &value {
+            Value::List(l) => l.items.len() / 4,
+            v => v.as_bytes().map_or(0, |b| b.len() / 64),
+        });
+        Ok(value)
+    }
 }
 
 /// What a function does with its arguments.
@@ -180,9 +201,9 @@ pub fn all() -> &'static [Func] {
 }
 
 /// A list that a function makes has no more elements than this.
-pub const MOST_ITEMS: usize = 1_000_000;
+pub const MOST_ITEMS: usize = if cfg!(fuzzing) { 10_000 } else { 1_000_000 };
 /// A text that a function makes has no more bytes than this.
-pub const MOST_BYTES: usize = 64 << 20;
+pub const MOST_BYTES: usize = crate::text::LARGEST;
 
 /// The text of an argument that `sig` calls a string.
 #[inline(never)]
@@ -228,6 +249,7 @@ fn strings(list: Vec<Value>) -> Value {
 /// The one sort of values, so that there is one in the binary. Stable.
 #[inline(never)]
 pub fn sort(list: &mut [Value], order: fn(&Value, &Value) -> Ordering) {
+    meter::charge(list.len().saturating_mul(list.len().max(1).ilog2() as usize) / 2);
     list.sort_by(order);
 }
 

@@ -3,6 +3,7 @@
 //! is compiled once and rendered often; a render reads a `View` of the store and gives bytes or an error that names
 //! file, line and column and shows the line.
 
+mod budget;
 pub mod erb;
 pub mod funcs;
 pub mod go;

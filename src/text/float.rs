@@ -1,6 +1,7 @@
 //! Writes floating-point numbers the way Go's strconv does. The only place in the crate where a template's float
 //! becomes text; it never decides width, sign flags or padding.
 
+use crate::sys::meter;
 use std::cmp::Ordering;
 
 /// More digits than any f64 has: what follows them is zero.
@@ -73,8 +74,11 @@ fn digits(f: f64, count: Option<usize>) -> (Vec<u8>, i64) {
     if let Some(row) = n.first_mut() {
         *row = [(mantissa << 2) as u32, below, above, 4, 0];
     }
-    for _ in 0..exp.abs() {
-        multiply(&mut n, if exp > 0 { REST..ONE } else { ONE..ZERO }, 2);
+    let mut left = exp.unsigned_abs();
+    while left > 0 {
+        let bits = left.min(31);
+        multiply(&mut n, if exp > 0 { REST..ONE } else { ONE..ZERO }, 1 << bits);
+        left -= bits;
     }
     // Halfway reads back as the one whose last bit is even.
     let edge = if mantissa & 1 == 0 || count.is_some() { Ordering::Equal } else { Ordering::Greater };
@@ -105,6 +109,8 @@ fn digits(f: f64, count: Option<usize>) -> (Vec<u8>, i64) {
             break;
         }
     }
+    // Numbers far from one and many digits are slow: 1e300 is some 50 us.
+    meter::charge(n.len() * (n.len() + d.len()) / 2);
     let half = order(&mut n, REST, REST, ONE, false);
     let round = match count {
         None => up && (!down || half >= Ordering::Equal),

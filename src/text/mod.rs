@@ -19,6 +19,9 @@ pub fn fill(pattern: &str, words: &[&str]) -> String {
     out
 }
 
+/// A text that is made and grows beyond this is cut; who made it sees that by its length and says so.
+pub const LARGEST: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { 64 << 20 };
+
 /// Appends bytes. Out of line: each call of `extend_from_slice` would be copied in whole.
 #[inline(never)]
 pub fn put(out: &mut Vec<u8>, b: &[u8]) {

@@ -7,6 +7,7 @@ use super::{Program, ruby};
 use crate::error::{Error, Result};
 use crate::formats::{error_at, json};
 use crate::template::Context;
+use crate::template::budget::Budget;
 use crate::template::funcs;
 use crate::template::scope::Keys;
 use crate::value::{Elem, Pair, Value};
@@ -42,6 +43,7 @@ pub fn run(program: &Program, ctx: &Context) -> Result<Vec<u8>> {
     let place = |at: u32, why: &str| error_at(&program.name, &program.text, at as usize, why);
     let (mut stack, mut variables, mut loops): (Vec<Value>, Vec<Value>, Vec<Loop>) = Default::default();
     let mut steps = 0usize;
+    let budget = Budget::new();
     while let Some(op) = program.ops.ops.get(at) {
         at += 1;
         steps = steps.saturating_add(1);
@@ -107,6 +109,9 @@ pub fn run(program: &Program, ctx: &Context) -> Result<Vec<u8>> {
         stack.extend(made);
         if steps > MOST_STEPS {
             return Err(place(op.at, "more than 50,000,000 steps: does it end?"));
+        }
+        if let Some(why) = budget.exceeded() {
+            return Err(place(op.at, why));
         }
         if out.len() > ctx.max_output {
             let most = ctx.max_output.to_string();

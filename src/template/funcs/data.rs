@@ -4,6 +4,7 @@ use super::{MOST_ITEMS, check_bytes, check_items, fail, int_arg, sort, text_arg}
 use crate::error::{Error, Result};
 use crate::formats::json;
 use crate::map::Map;
+use crate::sys::meter;
 use crate::template::Context;
 use crate::template::go::fmt::type_name;
 use crate::value::{Elem, List, Value};
@@ -21,8 +22,31 @@ pub fn deeper_than(v: &Value, left: usize) -> bool {
     }
 }
 
+/// Counts what is in a value, each time it is there: parts may be shared, and everything that walks them walks each
+/// again. False past a limit.
+fn weigh(v: &Value, depth: usize, count: &mut usize) -> bool {
+    *count += 1;
+    if *count > MOST_ITEMS {
+        return false;
+    }
+    match v {
+        Value::List(l) => depth < DEEPEST && l.items.iter().all(|e| weigh(e, depth + 1, count)),
+        Value::Map(m) => depth < DEEPEST && m.values().all(|e| weigh(e, depth + 1, count)),
+        _ => true,
+    }
+}
+
 fn built(v: Value) -> Result<Value> {
-    if deeper_than(&v, DEEPEST) { fail("lists and maps nest deeper than 100 levels", &[]) } else { Ok(v) }
+    let mut count = 0;
+    let is_small = weigh(&v, 0, &mut count);
+    meter::charge(count / 4);
+    match is_small {
+        true => Ok(v),
+        false if count > MOST_ITEMS => {
+            fail("the list would have more than 1,000,000 elements, also those inside it", &[])
+        }
+        false => fail("lists and maps nest deeper than 100 levels", &[]),
+    }
 }
 
 /// A map from keys and values in turn.

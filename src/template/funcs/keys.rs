@@ -4,6 +4,7 @@
 use super::{distinct, fail, sort, text_arg};
 use crate::error::{Error, Kind, Result};
 use crate::store::Entry;
+use crate::sys::meter;
 use crate::template::Context;
 use crate::text::{fill, path};
 use crate::value::{Elem, Pair, Value};
@@ -17,7 +18,11 @@ fn pair_of(entry: &Entry) -> Value {
     Value::Pair(Arc::new(Pair { key: entry.0.clone(), value: value_of(entry) }))
 }
 
+/// Most characters of a key that an error shows: a template can make one of 64 MiB.
+const SHOWN: usize = 1000;
+
 fn missing(key: &str) -> Error {
+    let key = key.char_indices().nth(SHOWN).and_then(|(end, _)| key.get(..end)).unwrap_or(key);
     Error::new(Kind::MissingKey, fill("key does not exist: %", &[key]))
 }
 
@@ -44,7 +49,11 @@ fn matching<'a>(ctx: &'a Context, pattern: &str) -> Result<Vec<&'a Entry>> {
     let literal = pattern.find(['*', '?', '[', '\\']).and_then(|at| pattern.get(..at));
     Ok(match literal {
         None => ctx.store.get(pattern).into_iter().collect(),
-        Some(prefix) => ctx.store.under(prefix).iter().filter(|e| path::matches(&compiled, &e.0)).collect(),
+        Some(prefix) => {
+            let found = ctx.store.under(prefix);
+            meter::charge(found.len().saturating_mul(1 + compiled.len() / 16));
+            found.iter().filter(|e| path::matches(&compiled, &e.0)).collect()
+        }
     })
 }
 
@@ -83,13 +92,16 @@ fn add(list: &mut Vec<Value>, name: &str) {
 /// What is directly in a folder: its keys and folders. Of a key itself: its own last word.
 pub fn ls(ctx: &Context, args: &[Value], _: u8) -> Result<Value> {
     let name = text_arg(args, 0);
+    meter::charge(name.len() / 8);
     let clean = path::clean(name);
     let mut found = Vec::new();
     if let Some((key, _)) = ctx.store.get(name) {
         add(&mut found, path::base(key));
     }
     if let Some(prefix) = folder(&clean) {
-        for (key, _) in ctx.store.under(&prefix) {
+        let all = ctx.store.under(&prefix);
+        meter::charge(all.len());
+        for (key, _) in all {
             // memkv compares the words of the paths: of the root ("/" is two empty words) only leaves match.
             let nested = key.get(prefix.len()..).is_some_and(|k| k.contains('/'));
             if &**key == name || (clean == "/" && nested) {
@@ -106,11 +118,14 @@ pub fn ls(ctx: &Context, args: &[Value], _: u8) -> Result<Value> {
 /// The folders directly in a folder.
 pub fn lsdir(ctx: &Context, args: &[Value], _: u8) -> Result<Value> {
     let name = text_arg(args, 0);
+    meter::charge(name.len() / 8);
     let clean = path::clean(name);
     let mut found = Vec::new();
     // Of the root, memkv finds none (see `ls`).
     if let Some(prefix) = folder(&clean).filter(|_| clean != "/") {
-        for (key, _) in ctx.store.under(&prefix) {
+        let all = ctx.store.under(&prefix);
+        meter::charge(all.len());
+        for (key, _) in all {
             let rest = key.get(prefix.len()..).unwrap_or("");
             if let (true, Some((dir, _))) = (key.starts_with(name), rest.split_once('/')) {
                 add(&mut found, dir);

@@ -3,6 +3,7 @@
 use super::sha256::digest;
 use super::{check_bytes, check_items, fail, int_arg, strings, text_arg};
 use crate::error::Result;
+use crate::sys::meter;
 use crate::template::Context;
 use crate::template::go::fmt;
 use crate::text::{self, path};
@@ -48,6 +49,7 @@ pub fn arithmetic(_: &Context, args: &[Value], op: u8) -> Result<Value> {
 /// quotes, in single quotes.
 pub fn edit(_: &Context, args: &[Value], op: u8) -> Result<Value> {
     let (s, part) = (text_arg(args, 0), text_arg(args, 1));
+    meter::charge(s.len() / 8);
     let made = match op {
         b'$' => return Ok(Value::str(s.strip_suffix(part).unwrap_or(s))),
         b'^' => return Ok(Value::str(s.strip_prefix(part).unwrap_or(s))),
@@ -108,7 +110,9 @@ pub fn split(_: &Context, args: &[Value], _: u8) -> Result<Value> {
 /// The strings of a list with the second argument between them.
 pub fn join(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut out = Vec::new();
-    for (i, v) in args.first().and_then(Value::as_list).unwrap_or(&[]).iter().enumerate() {
+    let list = args.first().and_then(Value::as_list).unwrap_or(&[]);
+    meter::charge(list.len() / 4);
+    for (i, v) in list.iter().enumerate() {
         if i > 0 {
             text::put(&mut out, text_arg(args, 1).as_bytes());
         }
@@ -126,6 +130,7 @@ pub fn replace(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut rest = s;
     while left > 0 {
         left -= 1;
+        meter::charge(1);
         // An empty `old` stands before each character and at the end.
         let first = out.is_empty() && rest.len() == s.len();
         let at = match (old.is_empty(), first) {

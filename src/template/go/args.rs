@@ -6,6 +6,7 @@ use super::node::{Is, Node, Tree};
 use super::{fmt, time};
 use crate::error::{Error, Result};
 use crate::map::Map;
+use crate::sys::meter;
 use crate::template::funcs::{Func, arity, fits, param};
 use crate::value::{Elem, Value};
 
@@ -79,6 +80,7 @@ impl<'p> State<'p, '_> {
     /// One argument for a parameter.
     pub fn argument(&mut self, dot: &Value, param: u8, node: &'p Node) -> Result<Value> {
         self.at(node);
+        meter::charge(1);
         let value = match &node.is {
             Is::Dot => dot.clone(),
             Is::Nil => {

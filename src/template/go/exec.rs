@@ -6,7 +6,9 @@ use super::node::{self, Arm, Is, Node, Pipe, Tree};
 use super::{Program, fmt};
 use crate::error::{Error, Kind, Result};
 use crate::map::Map;
+use crate::sys::meter;
 use crate::template::Context;
+use crate::template::budget::Budget;
 use crate::template::funcs::{Func, truth};
 use crate::text;
 use crate::value::Value;
@@ -15,8 +17,6 @@ use crate::value::Value;
 const DEEPEST_CALL: usize = 100;
 /// Lists and pipelines nest no deeper, over all templates: this bounds the stack.
 const DEEPEST: usize = 400;
-/// A render that takes more steps than this never ends.
-const MOST_STEPS: u64 = if cfg!(test) { 4_000_000 } else { 50_000_000 };
 
 /// Renders the program, with `root` as its first dot.
 pub fn run(program: &Program, ctx: &Context, root: &Value) -> Result<Vec<u8>> {
@@ -30,7 +30,7 @@ pub fn run(program: &Program, ctx: &Context, root: &Value) -> Result<Vec<u8>> {
         template: &program.name,
         calls: 0,
         depth: 0,
-        steps: 0,
+        budget: Budget::new(),
         failed_at: None,
     };
     let top = program.defined.iter().find(|d| d.0 == program.name).map_or(&[][..], |d| &d.1);
@@ -70,7 +70,7 @@ pub struct State<'p, 'c> {
     template: &'p str,
     calls: usize,
     depth: usize,
-    steps: u64,
+    budget: Budget,
     failed_at: Option<usize>,
 }
 
@@ -116,11 +116,11 @@ impl<'p> State<'p, '_> {
     }
 
     fn step(&mut self) -> Result<()> {
-        self.steps = self.steps.saturating_add(1);
-        if self.steps > MOST_STEPS {
-            return self.fail("more than 50,000,000 steps: does it end?", &[]);
+        meter::charge(1);
+        match self.budget.exceeded() {
+            Some(why) => self.fail(why, &[]),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn deeper(&mut self) -> Result<()> {
@@ -266,6 +266,7 @@ impl<'p> State<'p, '_> {
 
     fn call_template(&mut self, dot: &Value, node: &'p Node, name: &str, pipe: Option<&'p Node>) -> Result<()> {
         let program = self.program;
+        meter::charge(program.defined.len() / 32);
         let Some((name, list)) = program.defined.iter().find(|d| d.0 == name) else {
             return self.fail("template % not defined", &[&text::quoted(name)]);
         };
@@ -297,6 +298,7 @@ impl<'p> State<'p, '_> {
     /// `include`: what `{{template}}` would write, as a value.
     pub fn include(&mut self, name: &str, dot: Value) -> Result<Value> {
         let program = self.program;
+        meter::charge(program.defined.len() / 32);
         let Some((name, list)) = program.defined.iter().find(|d| d.0 == name) else {
             return self.fail("error calling include: template not defined", &[]); // its name may be a value
         };
@@ -311,6 +313,7 @@ impl<'p> State<'p, '_> {
 
     fn set(&mut self, name: &str, value: Value) -> Result<()> {
         let base = self.base;
+        meter::charge((self.vars.len() - base) / 32);
         for slot in self.vars.iter_mut().skip(base).rev() {
             if slot.0 == name {
                 slot.1 = value;
@@ -321,6 +324,7 @@ impl<'p> State<'p, '_> {
     }
 
     fn get(&mut self, name: &str) -> Result<Value> {
+        meter::charge((self.vars.len() - self.base) / 32);
         match self.vars.iter().skip(self.base).rev().find(|v| v.0 == name) {
             Some((_, value)) => Ok(value.clone()),
             None => self.fail("undefined variable: %", &[name]),
@@ -386,6 +390,7 @@ impl<'p> State<'p, '_> {
             Is::Bool(b) => Value::Bool(*b),
             Is::Str(_, value) => value.clone(),
             Is::Number(text, n) => {
+                meter::charge(text.len() / 16);
                 let hex = text.get(1..).is_some_and(|t| t.starts_with(['x', 'X'])) && !text.contains(['p', 'P']);
                 if !hex && !text.starts_with('\'') && text.contains(['.', 'e', 'E', 'p', 'P']) {
                     Value::Float(n.float)
@@ -450,6 +455,7 @@ impl<'p> State<'p, '_> {
     ) -> Result<Value> {
         let mut value = value;
         let mut none = None;
+        meter::charge(names.len() / 4);
         // Go knows an element of a map only as an interface, and says so.
         let mut in_map = false;
         for (i, name) in names.iter().enumerate() {
@@ -480,7 +486,9 @@ impl<'p> State<'p, '_> {
                     Some(is) => {
                         in_map = false;
                         let values = self.arguments(dot, is, Some(other), args, last)?;
-                        match (is.call)(self.ctx, &values, is.op) {
+                        is.charge(&values);
+                        self.step()?;
+                        match is.run(self.ctx, &values) {
                             Ok(value) => value,
                             Err(e) => return Err(self.called(is, node, &e)),
                         }
@@ -513,19 +521,10 @@ impl<'p> State<'p, '_> {
             let name = values.first().and_then(Value::as_str).unwrap_or("").to_string();
             return self.include(&name, values.get(1).cloned().unwrap_or(Value::Nil));
         }
-        match (f.call)(self.ctx, &values, f.op) {
-            Ok(value) => {
-                // What a function makes counts as work, so that a loop of them is bounded in time and memory.
-                let size = match &value {
-                    Value::List(l) => l.items.len(),
-                    Value::Map(m) => m.len(),
-                    _ => value.as_bytes().map_or(0, |b| b.len() / 64),
-                };
-                self.steps = self.steps.saturating_add(size as u64);
-                Ok(value)
-            }
-            Err(e) => Err(self.called(f, whole, &e)),
-        }
+        f.charge(&values);
+        self.step()?;
+        let result = f.run(self.ctx, &values);
+        result.map_err(|e| self.called(f, whole, &e))
     }
 
     /// The error of a function or method.

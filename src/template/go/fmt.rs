@@ -1,13 +1,12 @@
 //! Go's fmt: the verbs of printf, print's rule of spaces, and what a value looks like. It decides text only; it never
 //! looks at the store. Results are bytes, because a value of a key may be no text.
 
-use crate::text::{decode, float, hex, is_print, push_char, put, quote, time, unicode};
+use crate::sys::meter;
+use crate::text::{LARGEST, decode, float, hex, is_print, push_char, put, quote, time, unicode};
 use crate::value::{Elem, Named, Value};
 
 /// A width or precision above this is refused, as in Go.
 const WIDEST: i64 = 1_000_000;
-/// A result grows no further than this; the caller says so.
-const LARGEST: usize = 64 << 20;
 
 /// The Go type of a value.
 pub fn type_name(v: &Value) -> &'static str {
@@ -269,6 +268,11 @@ impl Printer<'_> {
         }
     }
     fn value(&mut self, v: &Value, verb: char, top: bool) {
+        meter::charge(1);
+        // A short list may hold a long text often, or have a wide verb.
+        if self.out.len() > LARGEST {
+            return;
+        }
         match v {
             Value::Nil => match verb {
                 'v' if top => self.pad(b"<nil>"),
@@ -355,6 +359,7 @@ impl Printer<'_> {
         }
     }
     fn text(&mut self, b: &[u8], verb: char) {
+        meter::charge(b.len() / 16);
         let mut b = b;
         if let (Some(prec), false) = (self.f.prec, matches!(verb, 'x' | 'X')) {
             let mut at = 0;
@@ -462,6 +467,7 @@ impl Printer<'_> {
             _ => (verb as u8, None),
         };
         let text = float::fmt_float(f, letter, self.f.prec.or(prec));
+        meter::charge(text.len() / 8);
         let digits = text.trim_start_matches(['+', '-']).as_bytes();
         let sign: &[u8] = match text.as_bytes().first() {
             Some(b'-') => b"-",

@@ -358,11 +358,99 @@ fn limits_end_a_render() {
     assert_eq!(text(&elses, 100), "1 bytes");
     let deep = "{{$x := list 1}}{{range seq 1 200}}{{$x = list $x}}{{end}}";
     assert!(text(deep, 100).ends_with("lists and maps nest deeper than 100 levels"));
-    assert!(text("{{$s := \"x\"}}{{range seq 1 40}}{{$s = print $s $s}}{{end}}", 100).ends_with("more than 64 MiB"));
+    assert!(
+        text("{{$s := \"x\"}}{{range seq 1 40}}{{$s = print $s $s $s $s $s $s $s $s}}{{end}}", 100)
+            .ends_with("more than 64 MiB")
+    );
     // Deep in every way at once: an error, not the end of the stack.
     let parens = ["(".repeat(90), String::from("include \"f\" 1"), ")".repeat(90)].concat();
     let all = ["{{define \"f\"}}{{", &parens, "}}{{end}}{{template \"f\"}}"].concat();
     assert!(text(&all, 100).ends_with("nested too deeply"), "{}", text(&all, 100));
+}
+
+#[test]
+fn an_error_does_not_show_all_of_a_key_without_end() {
+    let s = snapshot(&[]);
+    let e = render_of(&s, "{{getv (repeat 100000 \"/k\")}}", 100).err().unwrap();
+    assert!(e.kind == crate::error::Kind::MissingKey);
+    assert!(e.text.contains("key does not exist: /k/k") && e.text.len() < 2000, "{} bytes", e.text.len());
+}
+
+/// What costs time or memory without printing anything: an error, sooner or later, and not too much of either.
+#[test]
+fn work_that_never_ends_is_an_error() {
+    let keys: Vec<(String, String)> = (0..1000).map(|i| (format!("/k/{i}"), "v".repeat(100))).collect();
+    let pairs: Vec<(&str, &str)> = keys.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let s = snapshot(&pairs);
+    let steps = "more than 50,000,000 steps: does it end?";
+    let memory = "the render holds more than 256 MiB: does something grow without end?";
+    let long = "{{$b := repeat 500000 \"a\"}}";
+    let list = "{{$l := split (repeat 99999 \",\") \",\"}}";
+    let doubled = "{{$x := list 1}}{{range 14}}{{$x = list $x $x}}{{end}}";
+    let cases: &[(&[&str], &str)] = &[
+        (&["{{range seq 1 100000}}{{range seq 1 100000}}{{end}}{{end}}"], steps),
+        (&["{{range 1000000000}}{{$x := seq 1 100000}}{{end}}"], steps),
+        // Twice at each of fifty levels.
+        (
+            &[
+                "{{define \"a\"}}{{if lt (len .) 50}}{{template \"a\" (print . \"x\")}}{{template \"a\" (print . \"x\")}}\
+                 {{end}}{{end}}{{template \"a\" \"\"}}",
+            ],
+            steps,
+        ),
+        // Looks at many keys.
+        (&["{{range 1000000000}}{{$x := gets \"/k/*\"}}{{end}}"], steps),
+        (&["{{range 1000000000}}{{$x := getvs \"/k/*z\"}}{{end}}"], steps),
+        (&["{{range 1000000000}}{{$x := ls \"/k\"}}{{end}}"], steps),
+        (&["{{range 1000000000}}{{$x := lsdir \"/k\"}}{{end}}"], steps),
+        // Long texts.
+        (&["{{range 1000000000}}{{$x := repeat 1000000 \"a\"}}{{end}}"], steps),
+        (&["{{range 1000000000}}{{$x := printf \"%1000000d\" 1}}{{end}}"], steps),
+        (&["{{range 1000000000}}{{$x := printf \"%g %.1000000f\" 1e300 5e-324}}{{end}}"], steps),
+        // One inside the other: all are begun before the first one is done.
+        (&[long, "{{", &"(datetime.Format ".repeat(90), "$b", &")".repeat(90), "}}"], steps),
+        (&[long, "{{range 1000000000}}{{$x := contains $b \"b\"}}{{end}}"], steps),
+        (&["{{$s := \"a\"}}{{range 100}}{{$s = replace $s \"a\" \"aaaaaaaaaa\" -1}}{{end}}"], "more than 64 MiB"),
+        (&["{{printf \"%1000000d\" (seq 1 1000000)}}"], "more than 64 MiB"),
+        (&[long, "{{toJson (list $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b)}}"], "more than 64 MiB"),
+        (&[long, "{{print (list $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b $b)}}"], "more than 64 MiB"),
+        // Long lists, and short ones that are long inside.
+        (&[list, "{{range 1000000000}}{{$x := join $l \"\"}}{{end}}"], steps),
+        (&[list, "{{range 1000000000}}{{$x := sortByLength $l}}{{end}}"], steps),
+        (&["{{$x := list 1}}{{range 50}}{{$x = list $x $x}}{{end}}"], "1,000,000 elements, also those inside it"),
+        (
+            &["{{$x := map \"a\" 1}}{{range 50}}{{$x = map \"a\" $x \"b\" $x}}{{end}}"],
+            "1,000,000 elements, also those inside it",
+        ),
+        (&[doubled, "{{range 1000000000}}{{$y := append $x 1}}{{end}}"], steps),
+        (&[doubled, "{{range 1000000000}}{{$y := toJson $x}}{{end}}"], steps),
+        // What is kept.
+        (&["{{define \"a\"}}{{$x := repeat 1000000 \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}"], memory),
+        (&["{{define \"a\"}}{{$x := seq 1 100000}}{{template \"a\"}}{{end}}{{template \"a\"}}"], memory),
+    ];
+    for (parts, want) in cases {
+        let template = parts.concat();
+        let e = render_of(&s, &template, 100).err().unwrap();
+        let first = e.text.lines().next().unwrap();
+        assert!(first.starts_with("template: t") && first.ends_with(want), "{template}\n{first}");
+    }
+}
+
+/// What is long but ends is no error.
+#[test]
+fn much_work_that_ends_is_done() {
+    let keys: Vec<(String, String)> = (0..1000).map(|i| (format!("/k/{i}"), "v".repeat(100))).collect();
+    let pairs: Vec<(&str, &str)> = keys.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let s = snapshot(&pairs);
+    for template in [
+        "{{$l := getvs \"/k/*\"}}{{range $i, $v := $l}}{{if lt $i (sub (len $l) 1)}}{{$v}},{{end}}{{end}}",
+        "{{range gets \"/k/*\"}}{{range gets (printf \"%s*\" .Key)}}{{.Value}}{{end}}{{end}}",
+        "{{$s := \"\"}}{{range gets \"/k/*\"}}{{$s = print $s .Value}}{{end}}{{$s}}",
+        "{{$l := list}}{{range gets \"/k/*\"}}{{$l = append $l .Value}}{{end}}{{range $l}}{{.}}{{end}}",
+    ] {
+        let out = render_of(&s, template, 1 << 20).unwrap_or_else(|e| panic!("{template}: {e}"));
+        assert!(out.len() > 99_000, "{template}: {} bytes", out.len());
+    }
 }
 
 #[test]

@@ -18,7 +18,9 @@ use ::upon::{Engine, Value as Theirs, ValueAccess, ValueAccessOp, ValueMember};
 use crate::error::{Error, Result};
 use crate::formats::error_at;
 use crate::map::Map;
+use crate::sys::meter;
 use crate::template::Context;
+use crate::template::budget::Budget;
 use crate::template::scope::{Keys, Scope};
 use crate::text::{fill, float};
 use crate::value::Value;
@@ -79,6 +81,7 @@ impl Program {
     /// than `ctx.max_output`.
     pub fn render(&self, ctx: &Context) -> Result<Vec<u8>> {
         let aside = Aside::default();
+        let budget = Budget::new();
         let engine = engine(&aside);
         let failed = RefCell::new(None);
         let closed = Closed::new(ctx);
@@ -88,7 +91,7 @@ impl Program {
             [
                 ValueMember { access: ValueAccess::Key(scan::CALLS), .. },
                 ValueMember { access: ValueAccess::Index(n), .. },
-            ] => self.call(ctx, *n, &aside, &closed).map_err(|e| {
+            ] => self.call(ctx, *n, &aside, &closed, &budget).map_err(|e| {
                 failed.replace(Some((*n, e)));
                 String::new()
             }),
@@ -125,11 +128,21 @@ impl Program {
 
     /// Call `n` of the template, with the arguments that were put aside.
     #[inline(never)]
-    fn call(&self, ctx: &Context, n: usize, aside: &Aside, closed: &Closed) -> Result<Theirs> {
+    fn call(&self, ctx: &Context, n: usize, aside: &Aside, closed: &Closed, budget: &Budget) -> Result<Theirs> {
+        let within = || budget.exceeded().map_or(Ok(()), |why| Err(Error::config(why)));
         let (callee, is_filter) = match self.scan.sites.get(n).map(|site| &site.what) {
             Some(What::Call(callee)) => (callee, false),
             Some(What::Filter(callee)) => (callee, true),
             Some(What::Text(text)) => return Ok(Theirs::String(text.clone())),
+            Some(What::Turn(bytes)) => {
+                // What stands in a loop costs by its length, as it may call nothing.
+                meter::charge(1 + bytes / 16);
+                return within().map(|()| Theirs::None);
+            }
+            Some(What::Read) => {
+                aside.lock().unwrap_or_else(PoisonError::into_inner).is_done = true;
+                return within().map(|()| Theirs::None);
+            }
             None => return Ok(Theirs::None),
         };
         let mut done = Call { is_done: true, ..Call::default() };
@@ -148,8 +161,14 @@ impl Program {
             args.rotate_left(1);
         }
         convert::fit(callee, &mut args).map_err(Error::config)?;
-        let result = (callee.call)(ctx, &args, callee.op)?;
-        convert::into_upon(&result, closed, 0).ok_or_else(deep)
+        callee.charge(&args);
+        within()?;
+        let result = callee.run(ctx, &args)?;
+        // What is not needed any more makes room for the copy.
+        drop(args);
+        drop(done);
+        let result = convert::into_upon(&result, closed, 0).ok_or_else(deep)?;
+        within().map(|()| result)
     }
 }
 

@@ -6,6 +6,9 @@
 //! `f(x, y)` becomes `__a(__a(0,[x, y]),__c.N)` and `x | f: y` becomes `x | __a:[y]|__a:__c.N`: upon evaluates from
 //! left to right, so the first `__a` puts the arguments aside, the look-up of `__c.N` is call N, and the second `__a`
 //! gives its result. One function for both, as each has its own copy of upon's way to arguments.
+//!
+//! upon copies a value whenever a variable is read and knows no bound, so each such read `x.y` becomes
+//! `__a(__c.N,x.y)`, and each loop begins with a `{{__c.N}}` that prints nothing: there the render's budget is asked.
 
 use crate::error::{Error, Result};
 use crate::formats::error_at;
@@ -33,6 +36,10 @@ pub enum What {
     Filter(&'static Func),
     /// A text upon's lexer cannot read.
     Text(String),
+    /// One more turn of a loop whose body has so many bytes.
+    Turn(usize),
+    /// A read of a variable follows.
+    Read,
 }
 
 /// One place in the template.
@@ -77,6 +84,8 @@ pub fn rewrite(name: &str, text: &str) -> Result<Scan> {
         scan: Scan { text: String::with_capacity(text.len()), sites: Vec::new(), loops: Vec::new(), marks: Vec::new() },
         blocks: Vec::new(),
         in_path: false,
+        is_read: false,
+        declares: false,
     };
     s.plain()?;
     let out = &mut s.scan.text;
@@ -113,6 +122,14 @@ impl Frame {
     }
 }
 
+/// An open block.
+struct Block {
+    /// How many levels it nests in upon (an `else if` is one more).
+    levels: usize,
+    /// Of a loop: where its body begins, and the site of its turns.
+    turn: Option<(usize, usize)>,
+}
+
 /// What stood before a name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
@@ -129,11 +146,14 @@ struct Scanner<'a> {
     text: &'a str,
     at: usize,
     scan: Scan,
-    /// The open blocks, and how many levels each one nests in upon (an `else if` is one more).
-    blocks: Vec<usize>,
+    blocks: Vec<Block>,
     /// upon takes the next digits for a member's number: it does so from any name to the next of `(|,:`, also in
     /// `{% for x in [1, 2] %}`.
     in_path: bool,
+    /// A read of a variable is open: its path goes on, or a parenthesis has to close it.
+    is_read: bool,
+    /// What follows are names of new variables: behind `for` and `as`.
+    declares: bool,
 }
 
 impl Scanner<'_> {
@@ -240,11 +260,16 @@ impl Scanner<'_> {
         let mut before = Before::Start;
         let mut pipes = 0usize;
         self.in_path = false;
+        self.declares = false;
         loop {
             self.copy(self.skip_space(self.at));
             let at = self.at;
             let next = at + 1;
             let c = self.byte(at);
+            if self.is_read && before != Before::Dot && !matches!(c, b'.' | b'?') {
+                self.is_read = false;
+                self.emit(")", at);
+            }
             let Some(frame) = frames.last_mut() else { return Ok(()) };
             let in_brace = frame.close == b'}';
             if self.has(at, trim_end) || (self.has(at, end) && !in_brace) {
@@ -256,6 +281,7 @@ impl Scanner<'_> {
                 // The space keeps upon from reading the `-` of `1 -}}` as part of the number.
                 self.emit(" ", at);
                 self.copy(to);
+                self.turn(begin, c == b'-');
                 return Ok(());
             }
             if c != b',' && c != frame.close {
@@ -326,6 +352,9 @@ impl Scanner<'_> {
                     before = Before::Dot;
                 }
                 b'?' => {
+                    if !self.is_read {
+                        self.read();
+                    }
                     self.copy(next);
                     before = was;
                 }
@@ -469,6 +498,12 @@ impl Scanner<'_> {
             self.in_path = false;
             return Ok(Before::Other);
         }
+        if is_block && frame.close == 0 {
+            self.declares = matches!(word, "for" | "as") || self.declares && word != "in";
+        }
+        if !is_keyword && !self.is_read {
+            self.read();
+        }
         self.copy(to);
         self.in_path |= !is_keyword;
         Ok(match word {
@@ -481,21 +516,55 @@ impl Scanner<'_> {
     /// Keeps count of the blocks. That they match is upon's business.
     fn nest(&mut self, word: &str, before: Before) -> Result<()> {
         match (word, before) {
-            ("if" | "for" | "with", Before::Start) => self.blocks.push(1),
+            ("for", Before::Start) => {
+                let site = self.site(self.at, What::Turn(0));
+                self.blocks.push(Block { levels: 1, turn: Some((self.at, site)) });
+            }
+            ("if" | "with", Before::Start) => self.blocks.push(Block { levels: 1, turn: None }),
             ("if", Before::Else) => {
-                if let Some(levels) = self.blocks.last_mut() {
-                    *levels += 1;
+                if let Some(block) = self.blocks.last_mut() {
+                    block.levels += 1;
                 }
             }
             ("endif" | "endfor" | "endwith", Before::Start) => {
-                self.blocks.pop();
+                let turn = self.blocks.pop().and_then(|block| block.turn);
+                if let Some((from, site)) = turn
+                    && let Some(Site { what: What::Turn(bytes), .. }) = self.scan.sites.get_mut(site)
+                {
+                    *bytes = self.at.saturating_sub(from);
+                }
             }
             _ => return Ok(()),
         }
-        if self.blocks.iter().fold(0, |n: usize, levels| n + *levels) > DEPTH {
+        if self.blocks.iter().fold(0, |n: usize, block| n + block.levels) > DEPTH {
             return Err(self.error(self.at, "more than 100 levels of blocks (an else if is one more level)"));
         }
         Ok(())
+    }
+
+    /// Behind the tag that begins at `begin`: when it opened a loop, what each turn begins with. It trims what the tag
+    /// would have trimmed.
+    fn turn(&mut self, begin: usize, trims: bool) {
+        let Some(Block { turn: Some((from, site)), .. }) = self.blocks.last() else { return };
+        let site = *site;
+        if *from < begin {
+            return;
+        }
+        self.emit("{{", self.at);
+        self.member(site);
+        self.scan.text.push_str(if trims { " -}}" } else { " }}" });
+    }
+
+    /// Begins a read of a variable here.
+    fn read(&mut self) {
+        if !self.declares {
+            self.emit(STEP, self.at);
+            self.scan.text.push('(');
+            let site = self.site(self.at, What::Read);
+            self.member(site);
+            self.scan.text.push(',');
+            self.is_read = true;
+        }
     }
 
     fn site(&mut self, at: usize, what: What) -> usize {

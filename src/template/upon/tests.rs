@@ -245,6 +245,56 @@ fn nesting_is_bounded() {
     assert_eq!(run(&fine, 1 << 20).unwrap().len(), 300);
 }
 
+/// What costs time or memory without printing anything: an error, sooner or later, and not too much of either.
+#[test]
+fn work_that_never_ends_is_an_error() {
+    let steps = "more than 50,000,000 steps: does it end?";
+    let memory = "the render holds more than 256 MiB: does something grow without end?";
+    let nested = |open: &str, n: usize, close: &str| [open.repeat(n), close.repeat(n)].concat();
+    let long = "{% with repeat(1000000, \"a\") as l %}";
+    let cases = [
+        (nested("{% for a in [1, 2, 3, 4, 5, 6, 7, 8] -%}\n{% if a %}{% endif %}", 20, "{% endfor %}"), "", steps),
+        (nested("{% for a, b in {\"a\": 1, \"b\": 2, \"c\": 3} -%} ", 15, "{% endfor %}"), "1:", steps),
+        (
+            nested("{% for a in seq(1, 1000) %}", 3, "{% for b in gets(\"/*\") %}{% endfor %}{% endfor %}"),
+            "1:",
+            steps,
+        ),
+        (["{% with seq(1, 100000) as l %}", &nested("{% for a in seq(1, 10000) %}{% if l %}{% endif %}", 1, "{% endfor %}"), "{% endwith %}"].concat(), "1:", steps),
+        (["{% for a in seq(1, 100000) %}", "{% if repeat(1000000, \"a\") %}{% endif %}", "{% endfor %}"].concat(), "1:36", steps),
+        // Copies: upon has no shared values.
+        (nested("{% with [l, l, l, l, l, l, l, l] as l %}", 20, "{% endwith %}").replacen("[l, l, l, l, l, l, l, l]", "[1]", 1), "1:", memory),
+        (nested("{% with [?.l, ?.l, ?.l, ?.l] as l %}", 20, "{% endwith %}").replacen("[?.l, ?.l, ?.l, ?.l]", "[1]", 1), "1:", memory),
+        ([long, "{% with {\"a\": l, \"b\": l, \"c\": l, \"d\": l, \"e\": l, \"f\": [l, l, l, l, l, l, l, l, l, l], \"g\": [l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l]} as m %}{% endwith %}{% endwith %}"].concat(), "1:", memory),
+        ([long, "{{ len([l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l]) }}{% endwith %}"].concat(), "1:", memory),
+        ([long, &nested("{% with l as m %}", 40, "{% endwith %}"), "{% endwith %}"].concat(), "1:", memory),
+    ];
+    for (text, place, want) in cases {
+        let e = run(&text, 100).err().unwrap_or_else(|| panic!("no error: {text}"));
+        let first = e.text.lines().next().unwrap();
+        assert!(first.starts_with(&["t:", place].concat()) && first.ends_with(want), "{text}\n{}", e.text);
+    }
+}
+
+#[test]
+fn loops_and_reads_are_what_they_were() {
+    for (text, want) in [
+        ("{% for a in [1, 2] -%}  {{ a }}{% endfor %}", "12"),
+        ("{% for a in [1, 2] %}  {{ a }}{% endfor %}", "  1  2"),
+        ("{% for a in [1, 2] %}}{{ a }}{% endfor %}", "}1}2"),
+        ("{% for a in [1, 2] -%}  }{{- a }}{% endfor %}", "}1}2"),
+        ("{% for a in [1, 2] %}{# #}{%- for b in [a, a] -%} {{ b -}} {% endfor %}{% endfor %}", "1122"),
+        ("{% for a in [] %}x{% endfor %}y", "y"),
+        ("{% for a, b in {\"x\": {\"y\": [7]}} %}{{ a }}{{ b.y.0 }}{{ b?.y.0 | print }}{% endfor %}", "x77"),
+        ("{% with {\"x\": [[5]]} as as_ %}{{ as_ . x . 0 . 0 }}{{ [as_.x.0.0, as_?.q] | len }}{% endwith %}", "52"),
+        ("{% for a in [3] %}{% if loop.first %}{{ loop.index }}{% endif %}{% if not a %}n{% endif %}{% endfor %}", "0"),
+        ("{% if ?.nope %}y{% else %}n{% endif %}{{ ?.nope }}", "n"),
+        ("{% for in_ in [1] %}{{ in_ }}{% with in_ as for_ %}{{ for_ }}{% endwith %}{% endfor %}", "11"),
+    ] {
+        assert_eq!(run(text, 1 << 20).unwrap_or_else(|e| format!("error: {e}")), want, "{text}");
+    }
+}
+
 /// Whatever the text, nothing panics: pieces in every order up to three, in three surroundings.
 #[test]
 fn no_sequence_of_pieces_panics() {

@@ -1,0 +1,52 @@
+//! What one render may cost: work and memory, both counted by `sys::meter`. It decides when a render has had enough;
+//! the dialects ask it at every step that a loop repeats.
+
+use crate::sys::meter;
+use crate::value::Value;
+
+/// Most steps of one render: some seconds. Tests and fuzz targets want their answer sooner.
+const MOST_WORK: u64 = if cfg!(fuzzing) {
+    100_000
+} else if cfg!(test) {
+    8_000_000
+} else {
+    50_000_000
+};
+/// Most bytes that one render holds, its output included. One function may take half as much more until it is noticed.
+const MOST_MEMORY: usize = if cfg!(test) { 32 << 20 } else { 256 << 20 };
+
+/// What a render has left.
+#[derive(Clone, Copy)]
+pub struct Budget {
+    work: u64,
+    held: usize,
+}
+
+impl Budget {
+    /// Of a render that begins now, on this thread.
+    pub fn new() -> Budget {
+        Budget { work: meter::work(), held: meter::held() }
+    }
+    /// Why the render must end here, if it must.
+    #[inline(never)]
+    pub fn exceeded(&self) -> Option<&'static str> {
+        if meter::work().wrapping_sub(self.work) > MOST_WORK {
+            return Some("more than 50,000,000 steps: does it end?");
+        }
+        let held = meter::held().wrapping_sub(self.held);
+        // A render that gave back more than it took has wrapped.
+        if held > MOST_MEMORY && held < usize::MAX / 2 {
+            return Some("the render holds more than 256 MiB: does something grow without end?");
+        }
+        None
+    }
+}
+
+/// Charges the texts among a function's arguments, a step for so many bytes: most functions look at each byte. Not its
+/// lists: what walks them charges for that, as `len` in a loop over a long list is nothing unusual.
+#[inline(never)]
+pub fn charge(values: &[Value], bytes: usize) {
+    for v in values {
+        meter::charge(1 + v.as_bytes().map_or(0, |b| b.len().checked_div(bytes).unwrap_or(0)));
+    }
+}
