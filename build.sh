@@ -11,6 +11,10 @@
 #   ./build.sh image                   a container image: by docker, podman or buildah if one of them works,
 #                                      else an OCI layout written by hand: target/dist/image and image.tar
 #   ./build.sh bench [NAME]            the benchmarks of tests/bench
+#   ./build.sh fuzz [TARGET [SECONDS]] the fuzz targets of tests/fuzz, guided by coverage, 60 seconds each if not said;
+#                                      what they learn stays in target/fuzz/TARGET/corpus; an input that fails is
+#                                      named. TARGET all: each of them. SECONDS 0: what is known once more, no search.
+#                                      Needs a C++ compiler
 #   ./build.sh servers [NAME...]       fetch the real servers the tests run against: target/servers
 #                                      (Debian or Ubuntu packages, unpacked, nothing is installed, no root)
 #   ./build.sh help                    this text
@@ -246,6 +250,55 @@ bench() { # [NAME]
   done
 }
 
+# --- fuzzing ------------------------------------------------------------------------------------------------------
+
+fuzz_targets=(go_template upon_template functions toml yaml json)
+
+fuzz() { # [TARGET [SECONDS]]
+  local out=$root/target/fuzz name=${1:-all} seconds=${2:-60} failed=()
+  [[ $seconds =~ ^[0-9]+$ ]] || die "cannot fuzz for '$seconds': say a number of seconds"
+  [ "$name" = all ] || [[ " ${fuzz_targets[*]} " == *" $name "* ]] ||
+    die "there is no fuzz target '$name': say all or one of ${fuzz_targets[*]}"
+  [ "$native" = x86_64 ] || die "the fuzz targets are built for x86_64 only"
+  need_rust
+  need_cc
+  command -v c++ >/dev/null || die "there is no C++ compiler: apt-get install g++"
+  say "building the fuzz targets"
+  # Counters for the fuzzer; assertions and overflow checks come with the crate's own profile. Only code for the target
+  # is built with these flags: build scripts have nobody to count for.
+  (
+    unset CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS
+    export CARGO_TARGET_DIR=$out/build
+    export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
+    # shellcheck disable=SC2046
+    cargo build $(locked) --quiet --release --manifest-path tests/fuzz/Cargo.toml --target x86_64-unknown-linux-gnu --bins
+  ) || die "the fuzz targets could not be built"
+  [ "$name" = all ] && set -- "${fuzz_targets[@]}" || set -- "$name"
+  for name; do fuzz_one "$name" "$seconds" || failed+=("$name"); done
+  [ ${#failed[@]} -eq 0 ] || die "fuzzing failed: ${failed[*]} (see above)"
+}
+
+fuzz_one() { # TARGET SECONDS
+  local out=$root/target/fuzz home=$root/target/fuzz/$1 dict=$root/tests/fuzz/dict/$1 limit=(-max_total_time="$2") code=0 input
+  mkdir -p "$home/corpus" "$home/seeds"
+  rm -f "$home"/crash-* "$home"/timeout-* "$home"/oom-*
+  [ "$2" -gt 0 ] || limit=(-runs=0)
+  say "fuzzing $1 for $2 s: target/fuzz/$1/log"
+  PILOTFISH_FUZZ_SEEDS=$home/seeds "$out/build/x86_64-unknown-linux-gnu/release/$1" "$home/corpus" "$home/seeds" \
+    "tests/fuzz/seeds/$1" "${limit[@]}" -timeout=10 -rss_limit_mb=0 -max_len=4096 -artifact_prefix="$home/" \
+    -print_final_stats=1 $([ ! -e "$dict" ] || echo "-dict=$dict") >"$home/log" 2>&1 || code=$?
+  awk -v target="$1" '/^#[0-9]+.* cov: / { for (i = 1; i < NF; i++) { if ($i == "cov:") cov = $(i + 1); if ($i == "corp:") corpus = $(i + 1) } }
+    /^stat::number_of_executed_units/ { n = $2 }
+    END { sub("/.*", "", corpus); printf "%s: %d executions, %d places in the code reached, %d inputs kept\n", target, n, cov, corpus }' "$home/log"
+  [ "$code" -ne 0 ] || return 0
+  grep -a -A4 -m1 -E "panicked|ERROR: libFuzzer|cannot" "$home/log" >&2 || tail -20 "$home/log" >&2
+  input=$(ls "$home"/crash-* "$home"/timeout-* "$home"/oom-* 2>/dev/null | head -1)
+  say "$1 failed on ${input:-no input: see its log}"
+  [ -z "$input" ] || say "again: PILOTFISH_FUZZ_SHOW=1 $out/build/x86_64-unknown-linux-gnu/release/$1 $input"
+  return 1
+}
+
 # --- the main job, shown ------------------------------------------------------------------------------------------
 
 # Prints what pilotfish and the app say until a line holds PATTERN; each line has to come within the deadline.
@@ -384,6 +437,7 @@ case $command in
   size) size "$@" ;;
   image) image ;;
   bench) bench "$@" ;;
+  fuzz) fuzz "$@" ;;
   servers) servers "$@" ;;
   help | -h | --help) usage ;;
   *) usage >&2; exit 64 ;;
