@@ -22,7 +22,7 @@ const QUIET: Millis = 5;
 /// ... or at the latest after this long.
 const LATEST: Millis = 50;
 /// How many looks in a row may be thrown away because something changed meanwhile.
-const DISTURBED: usize = 5;
+const DISTURBED: usize = 20;
 /// How many times in a row the parents of something missing may turn up.
 const ROUNDS: usize = 32;
 /// The least rest between two looks that fail, in milliseconds: a busy folder above something missing wakes us often.
