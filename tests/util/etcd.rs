@@ -27,7 +27,7 @@ impl Etcd {
     pub fn start() -> Etcd {
         Etcd::start_as("etcd", &[])
     }
-    /// One node of this program (`etcd`: 3.4, `etcd35`) with more arguments.
+    /// One node of this program (`etcd`: 3.4, `etcd35`) with more arguments; `$IP` in them is its address.
     pub fn start_as(program: &'static str, args: &[&str]) -> Etcd {
         Etcd::cluster_as(program, 1, args).remove(0)
     }
@@ -58,7 +58,7 @@ impl Etcd {
             ] {
                 args.push(format!("--{name}={value}"));
             }
-            args.extend(more.iter().map(|a| a.to_string()));
+            args.extend(more.iter().map(|a| a.replace("$IP", ip)));
             let (ip, dir, token) = (ip.clone(), TempDir::new(), Mutex::default());
             nodes.push(Etcd { ip, program, args, dir, proc: None, root: None, token, _claim: claim });
         }
