@@ -100,7 +100,7 @@ fn the_article_word_for_word() {
     after(&fourth);
     confd.check(told() == before + 3, &root.read("docker.log"));
     confd.check(root.read("docker.log").lines().all(|l| l == "kill -s HUP nginx.service"), "docker's words");
-    assert_eq!(root.read(ERRORS), "");
+    assert_eq!(errors_of(&root), "");
     // SAFETY: plain system call.
     unsafe { libc::kill(pid, libc::SIGTERM) };
     confd.expect_exit(Exit::Code(0), WAIT);

@@ -501,6 +501,14 @@ fn the_examples_of_the_native_way() {
 }
 
 #[test]
+fn the_example_of_the_load_balancer() {
+    let plan = example("balancer.toml");
+    assert_eq!((argv(&plan), dests(&plan)), (vec!["nginx", "-g", "daemon off;"], vec!["/etc/nginx/nginx.conf".into()]));
+    assert_eq!(prefixes(&plan), ["/test"]);
+    assert!(plan.templates[0].check.is_some() && matches!(&plan.sources[0].kind, SourceKind::Etcd(_)));
+}
+
+#[test]
 fn the_example_of_confd_sidecar() {
     let plan = example("CONFD_TEMPLATE_1");
     assert_eq!(argv(&plan), ["prometheus", "--config.file=/tmp/prometheus/prometheus.yml"]);

@@ -11,7 +11,7 @@ pub static RESOURCE: &str = include_str!("../data/coreos/nginx.toml");
 /// Where confd's image has the template; nginx's configuration; its log.
 pub const SRC: &str = "etc/confd/templates/nginx.conf.tmpl";
 pub const CONF: &str = "etc/nginx/nginx.conf";
-pub const ERRORS: &str = "var/log/nginx/error.log";
+const ERRORS: &str = "var/log/nginx/error.log";
 
 /// A root with nginx as its image has it, and these programs: (from, path inside).
 pub fn image(programs: &[(PathBuf, &str)]) -> TempDir {
@@ -57,6 +57,12 @@ pub fn master_of(parent: i32) -> i32 {
         let all = children_of(parent).into_iter().map(|p| p.pid);
         all.into_iter().find(|pid| title(*pid).contains("master process") && !workers_of(*pid).is_empty())
     })
+}
+
+/// nginx's complaints. Only root may set the groups of its workers.
+pub fn errors_of(root: &TempDir) -> String {
+    let all = std::fs::read_to_string(root.join(ERRORS)).unwrap_or_default();
+    all.lines().filter(|l| is_root() || !l.contains("initgroups(")).map(|l| format!("{l}\n")).collect()
 }
 
 /// The processes nginx's master has started that have not ended, those that finish their last requests too.

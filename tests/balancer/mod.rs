@@ -118,7 +118,7 @@ impl World {
     }
     /// nginx's complaints.
     pub fn errors(&self) -> String {
-        std::fs::read_to_string(self.root.join(ERRORS)).unwrap_or_default()
+        errors_of(&self.root)
     }
     /// The lines that say that nginx was told.
     pub fn reloads(&self) -> usize {
