@@ -339,7 +339,7 @@ impl<'a> Maker<'a> {
     /// The arguments of `f` but the last `without`.
     fn arguments(&mut self, f: &Func, without: usize) -> Vec<String> {
         let mut kinds = Vec::new();
-        for c in f.sig.bytes() {
+        for c in f.sig.into_iter().filter(|c| *c != 0) {
             match c {
                 b'?' => {
                     if self.bytes.below(2) == 0 {

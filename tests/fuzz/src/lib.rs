@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pilotfish::error::Error;
 use pilotfish::store::{Snapshot, View};
+use pilotfish::template::scope::Scope;
 use pilotfish::template::{Context, Dialect, Template};
 
 /// The name of what is fuzzed, as errors show it.
@@ -21,6 +22,8 @@ const MOST_MEMORY: i64 = 512 << 20;
 /// The keys that templates read, and `/x` with the bytes of the input's own.
 pub fn store(own: &[u8]) -> Snapshot {
     let all: &[(&str, &[u8])] = &[
+        // What ERB sees of a watched folder.
+        ("", b""),
         ("/x", own),
         ("/bin", b"\xff\x00\xfe"),
         ("/empty", b""),
@@ -44,7 +47,13 @@ pub fn render(text: &str, dialect: Dialect, store: &Snapshot) -> Result<Vec<u8>,
     }
     let env = |name: &str| (name == "HOME").then(|| "/root".to_string());
     let context = Context { store: View::new(store), env: &env, max_output: MOST_OUTPUT };
-    let result = Template::compile(NAME, text, dialect).and_then(|t| t.render(&context));
+    let scope = (dialect == Dialect::Erb).then(|| Scope {
+        key: "/t".to_string(),
+        is_tree: true,
+        alt: Vec::new(),
+        pattern: ("<%".to_string(), "%>".to_string()),
+    });
+    let result = Template::compile_in(NAME, text, dialect, scope.as_ref()).and_then(|t| t.render(&context));
     match &result {
         Ok(out) => assert!(out.len() <= MOST_OUTPUT, "{} bytes of output", out.len()),
         Err(e) => {

@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use pilotfish::formats::{json, yaml};
+use pilotfish::map::Map;
 use pilotfish::value::Value;
 use pilotfish_fuzz::NAME;
 use pilotfish_fuzz::value::same;
@@ -26,7 +27,13 @@ fn as_yaml(v: &Value) -> Value {
         Value::Float(f) if f.fract() == 0.0 && f.abs() >= 9.2e18 => Value::Nil,
         Value::Str(s) if s.strip_prefix('-').unwrap_or(s).bytes().all(|b| b.is_ascii_digit()) => Value::Nil,
         Value::List(l) => Value::list(l.items.iter().map(as_yaml).collect()),
-        Value::Map(m) => Value::map(m.iter().map(|(k, v)| (k.clone(), as_yaml(v))).collect()),
+        Value::Map(m) => {
+            let mut map = Map::new();
+            for (k, v) in m.iter() {
+                map.insert(k.clone(), as_yaml(v));
+            }
+            Value::map(map)
+        }
         _ => v.clone(),
     }
 }
