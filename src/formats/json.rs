@@ -379,6 +379,9 @@ impl Parser<'_> {
 /// When a number has no JSON form, or the text grows beyond 64 MiB.
 pub fn write(out: &mut Vec<u8>, v: &Value, indent: Option<usize>) -> Result<(), String> {
     meter::charge(1);
+    if meter::is_spent() {
+        return Ok(()); // the render ends with an error
+    }
     // A short list may hold a long text often.
     if out.len() > text::LARGEST {
         return Err(String::from("the text would have more than 64 MiB"));

@@ -15,11 +15,13 @@ struct Meter {
     held: Cell<usize>,
     /// In 1/256 steps.
     work: Cell<u64>,
+    /// Where it is enough.
+    limit: Cell<u64>,
 }
 
 thread_local! {
     // Nothing to drop and nothing to run first: it may be used at any time of a thread's life.
-    static METER: Meter = const { Meter { held: Cell::new(0), work: Cell::new(0) } };
+    static METER: Meter = const { Meter { held: Cell::new(0), work: Cell::new(0), limit: Cell::new(u64::MAX) } };
 }
 
 /// Bytes that this thread has allocated and not freed. It wraps where a thread frees what others allocated: only the
@@ -28,9 +30,15 @@ pub fn held() -> usize {
     METER.with(|m| m.held.get())
 }
 
-/// Steps that this thread has done since it began.
-pub fn work() -> u64 {
-    METER.with(|m| m.work.get() / STEP)
+/// Sets how many steps more this thread may do; `None`: any number.
+pub fn limit(steps: Option<u64>) {
+    METER.with(|m| m.limit.set(steps.map_or(u64::MAX, |n| m.work.get().saturating_add(n.saturating_mul(STEP)))));
+}
+
+/// Whether it has done more than that. Long loops look here and stop half-way; who set the limit says so then.
+#[inline(never)]
+pub fn is_spent() -> bool {
+    METER.with(|m| m.work.get() > m.limit.get())
 }
 
 /// Counts work that allocates nothing.
@@ -83,6 +91,7 @@ mod tests {
 
     #[test]
     fn what_a_thread_holds_and_does_is_counted() {
+        let work = || METER.with(|m| m.work.get() / STEP);
         let (before, work_before) = (held(), work());
         let mut block: Vec<u8> = Vec::with_capacity(1 << 20);
         assert_eq!(held().wrapping_sub(before), 1 << 20);
@@ -96,5 +105,12 @@ mod tests {
         let work_before = work();
         charge(10);
         assert_eq!(work() - work_before, 10);
+        limit(Some(10));
+        charge(10);
+        assert!(!is_spent());
+        charge(1);
+        assert!(is_spent());
+        limit(None);
+        assert!(!is_spent());
     }
 }

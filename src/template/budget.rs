@@ -15,22 +15,21 @@ const MOST_WORK: u64 = if cfg!(fuzzing) {
 /// Most bytes that one render holds, its output included. One function may take half as much more until it is noticed.
 const MOST_MEMORY: usize = if cfg!(test) { 32 << 20 } else { 256 << 20 };
 
-/// What a render has left.
-#[derive(Clone, Copy)]
+/// What a render has left. When it is dropped, the thread may work on without end.
 pub struct Budget {
-    work: u64,
     held: usize,
 }
 
 impl Budget {
     /// Of a render that begins now, on this thread.
     pub fn new() -> Budget {
-        Budget { work: meter::work(), held: meter::held() }
+        meter::limit(Some(MOST_WORK));
+        Budget { held: meter::held() }
     }
-    /// Why the render must end here, if it must.
+    /// Why the render must end here, if it must. Asked once more at the very end: what was cut short is no result.
     #[inline(never)]
     pub fn exceeded(&self) -> Option<&'static str> {
-        if meter::work().wrapping_sub(self.work) > MOST_WORK {
+        if meter::is_spent() {
             return Some("more than 50,000,000 steps: does it end?");
         }
         let held = meter::held().wrapping_sub(self.held);
@@ -39,6 +38,12 @@ impl Budget {
             return Some("the render holds more than 256 MiB: does something grow without end?");
         }
         None
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        meter::limit(None);
     }
 }
 

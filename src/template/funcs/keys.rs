@@ -51,8 +51,11 @@ fn matching<'a>(ctx: &'a Context, pattern: &str) -> Result<Vec<&'a Entry>> {
         None => ctx.store.get(pattern).into_iter().collect(),
         Some(prefix) => {
             let found = ctx.store.under(prefix);
-            meter::charge(found.len().saturating_mul(1 + compiled.len() / 16));
-            found.iter().filter(|e| path::matches(&compiled, &e.0)).collect()
+            let matches = |e: &&Entry| {
+                meter::charge(1 + compiled.len() / 16);
+                !meter::is_spent() && path::matches(&compiled, &e.0)
+            };
+            found.iter().filter(matches).collect()
         }
     })
 }

@@ -34,7 +34,7 @@ pub fn run(program: &Program, ctx: &Context, root: &Value) -> Result<Vec<u8>> {
         failed_at: None,
     };
     let top = program.defined.iter().find(|d| d.0 == program.name).map_or(&[][..], |d| &d.1);
-    match s.walk_list(root, top) {
+    match s.walk_list(root, top).and_then(|_| s.step()) {
         Ok(_) => Ok(s.out),
         Err(mut e) => {
             if let Some(pos) = s.failed_at {

@@ -138,6 +138,9 @@ impl Cursor {
 pub fn printf(out: &mut Vec<u8>, format: &[u8], args: &[Value]) -> bool {
     let mut c = Cursor { at: 0, arg: 0, good: true, reordered: false, after_index: false };
     while let Some(rest) = format.get(c.at..).filter(|r| !r.is_empty()) {
+        if meter::is_spent() {
+            break;
+        }
         if out.len() > LARGEST {
             return false;
         }
@@ -270,7 +273,7 @@ impl Printer<'_> {
     fn value(&mut self, v: &Value, verb: char, top: bool) {
         meter::charge(1);
         // A short list may hold a long text often, or have a wide verb.
-        if self.out.len() > LARGEST {
+        if self.out.len() > LARGEST || meter::is_spent() {
             return;
         }
         match v {
