@@ -146,9 +146,9 @@ fn replace(world: &mut World, live: &mut Vec<usize>, numbers: &mut Numbers) {
         live.push(i);
     }
     let last = live[live.len() - 1];
-    wait_until(WAIT, "an answer of the new backend", || (world.backends[last].answered() > 0).then_some(()));
+    world.wait("an answer of the new backend", |w| w.backends[last].answered() > 0);
     world.wait_conf(live);
-    world.wait_one_worker();
+    world.wait_one_worker(&[]);
     old.iter().for_each(|i| world.backends[*i].stop());
 }
 
@@ -228,8 +228,8 @@ fn a_dead_backend_goes_with_its_key() {
             world.backends[2].die_of_a_request()
         }
         let of_it = format!("upstream: \"http://{}/\"", world.backends[2].address);
-        wait_until(WAIT, &format!("nginx to find it dead: {sign}"), || {
-            world.errors().lines().any(|l| l.contains(sign) && l.contains(&of_it)).then_some(())
+        world.wait(&format!("nginx to find it dead: {sign}"), |w| {
+            w.errors().lines().any(|l| l.contains(sign) && l.contains(&of_it))
         });
         // Its key was there all the time that took.
         let left = world.etcd.v2("GET", "/keys/test/apache-8003", "").json();
@@ -237,9 +237,7 @@ fn a_dead_backend_goes_with_its_key() {
         world.changes += 1;
         world.wait_conf(&[0, 1]);
         // That is one change and one reload: a worker that is not of the old ones has read it.
-        wait_until(WAIT, "a new worker alone", || {
-            Some(workers_of(world.master)).filter(|w| w.len() == 1 && !old.contains(&w[0]))
-        });
+        world.wait_one_worker(&old);
         world.check(world.load.retried() > retried, "some were asked twice");
         let (retried, errors) = (world.load.retried(), world.errors());
         world.load.wait(300);
@@ -248,8 +246,8 @@ fn a_dead_backend_goes_with_its_key() {
         // It is started again.
         world.backends[2].start();
         world.register(2, "");
-        wait_until(WAIT, "an answer of it", || (world.backends[2].answered() > 0).then_some(()));
-        world.wait_one_worker();
+        world.wait("an answer of it", |w| w.backends[2].answered() > 0);
+        world.wait_one_worker(&[]);
     }
     let reloads = world.reloads();
     world.check(reloads == 4, &format!("{reloads} reloads for four changes"));

@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, sleep, spawn};
+use std::time::{Duration, Instant};
 
-pub const WAIT: std::time::Duration = secs(60);
+pub const WAIT: Duration = secs(60);
 
 /// How pilotfish and nginx stand to each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,13 +109,26 @@ impl World {
         servers.sort(); // as `getvs` does
         rendered(&self.template, &servers)
     }
-    /// Waits until the file is so.
-    pub fn wait_conf(&self, backends: &[usize]) {
-        wait_file(self.root.join(CONF), &self.conf(backends), WAIT);
+    /// Waits until this holds; fails with all there is to know.
+    #[track_caller]
+    pub fn wait(&self, what: &str, holds: impl Fn(&World) -> bool) {
+        let until = Instant::now() + WAIT;
+        while !holds(self) {
+            self.check(Instant::now() < until, &format!("waited {WAIT:?} in vain for {what}"));
+            sleep(millis(5));
+        }
     }
-    /// Waits until one generation of nginx is left.
-    pub fn wait_one_worker(&self) {
-        wait_until(WAIT, "nginx's old workers to end", || (workers_of(self.master).len() == 1).then_some(()));
+    /// Waits until the file holds what it should with these.
+    #[track_caller]
+    pub fn wait_conf(&self, backends: &[usize]) {
+        let conf = self.conf(backends);
+        self.wait(&conf, |w| w.root.read(CONF) == conf);
+    }
+    /// Waits until one generation of nginx is left, and none of these workers.
+    #[track_caller]
+    pub fn wait_one_worker(&self, old: &[i32]) {
+        let is_new = |all: &[i32]| all.len() == 1 && !old.contains(&all[0]);
+        self.wait("nginx's old workers to end", |w| is_new(&workers_of(w.master)));
     }
     /// nginx's complaints.
     pub fn errors(&self) -> String {
