@@ -1,4 +1,4 @@
-//! pilotfish keeps an app's config files in step with Consul, folders of keys and the environment, checks and
+//! pilotfish keeps an app's config files in step with Consul, etcd, files and the environment, checks and
 //! swaps them atomically, and starts, reloads and stops the app as PID 1. The program is `main.rs`; this library
 //! is its rooms, so that tests, benchmarks and fuzz targets can enter them one by one.
 //!
