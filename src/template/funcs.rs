@@ -35,8 +35,7 @@ pub struct Func {
 impl Func {
     /// Charges what its arguments cost; a render asks its budget then, and runs it if there is some left.
     pub fn charge(&self, args: &[Value]) {
-        // Of a method's layout every byte is compared with all its words.
-        budget::charge(args, if self.sig.first() == Some(&b't') { 1 } else { 32 });
+        budget::charge(args);
     }
     /// What it makes of its arguments, which is charged too.
     ///

@@ -1,6 +1,7 @@
 //! Points in time as Go's time package prints them: calendar and layouts, in UTC only (a scratch image holds no time
 //! zone data). It never reads the clock.
 
+use crate::sys::meter;
 use crate::value::{Named, Time};
 
 // Tables are texts cut at their spaces: a list of texts costs 24 bytes for each of them.
@@ -106,6 +107,10 @@ pub fn format(t: Time, layout: &str) -> String {
     let mut rest = layout;
     while let Some(first) = rest.chars().next() {
         let mut len = first.len_utf8();
+        meter::charge(16); // every word is compared
+        if meter::is_spent() {
+            break;
+        }
         if let Some(fraction) = fraction(rest) {
             len = fraction;
             write_fraction(&mut out, t.nanos, rest.get(..len).unwrap_or(""));
