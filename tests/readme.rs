@@ -3,10 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
-use pilotfish::front::kv;
-use pilotfish::front::options::OPTIONS;
-use pilotfish::front::reconfig::{FLAGS, KEYS};
-use pilotfish::front::{self, Invocation, World};
+use pilotfish::front::flags::{self, Flag};
+use pilotfish::front::reconfig::KEYS;
+use pilotfish::front::{self, Invocation, World, kv, options, reconfig};
 use pilotfish::plan::{Plan, SourceKind};
 use pilotfish::store::{Snapshot, View};
 use pilotfish::template::{Context, Dialect, Template, funcs};
@@ -21,11 +20,17 @@ static README: &str = include_str!("../README.md");
 
 /// Options of other programs that the page shows.
 static FOREIGN: &[&str] = &["--from"];
-/// Parts of messages that are not ours: of the C library, of lexopt.
-static FOREIGN_WORDS: &[&str] = &["invalid option", "Connection refused", "No such file or directory"];
+/// Parts of messages that are not ours: of the C library.
+static FOREIGN_WORDS: &[&str] = &["Connection refused", "No such file or directory"];
 
 fn top(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn options() -> Vec<Flag> {
+    let all = flags::all(options::HELP);
+    assert!(all.len() > 20, "the help shows only {} options", all.len());
+    all
 }
 
 /// Every file below a folder.
@@ -107,42 +112,42 @@ fn literals(line: &str) -> Vec<String> {
 #[test]
 fn every_option_has_a_row_and_every_row_an_option() {
     let rows = rows(&section("Options"));
-    for o in OPTIONS {
+    for o in options() {
         let usage = format!("--{} {}", o.name, o.value);
         let usage = usage.trim();
         let row = rows.iter().find(|r| codes(&r[0])[0] == usage).unwrap_or_else(|| panic!("no row for {usage}"));
-        assert_eq!(codes(&row[1]).first().cloned(), o.variable(), "{usage}");
+        assert_eq!(codes(&row[1]).first().cloned(), o.variable(options::PREFIX), "{usage}");
         if o.letter != ' ' {
             assert_eq!(codes(&row[0])[1], format!("-{}", o.letter), "{usage}");
         }
     }
-    assert_eq!(rows.len(), OPTIONS.len());
+    assert_eq!(rows.len(), options().len());
 }
 
 #[test]
 fn every_option_of_kv_both_ways() {
     let rows = rows(&section("Keys by hand"));
-    for o in kv::OWN {
+    for o in flags::all(kv::OWN) {
         let usage = format!("--{} {}", o.name, o.value);
         let row = rows.iter().find(|r| codes(&r[0])[0] == usage.trim()).unwrap_or_else(|| panic!("no row for {usage}"));
         assert_eq!(codes(&row[0]).get(1).cloned(), (o.letter != ' ').then(|| format!("-{}", o.letter)));
     }
-    assert_eq!(rows.len(), kv::OWN.len());
+    assert_eq!(rows.len(), flags::all(kv::OWN).len());
 }
 
 #[test]
 fn every_option_and_variable_named_exists() {
+    let all: Vec<Flag> = [options::HELP, kv::OWN, reconfig::HELP].into_iter().flat_map(flags::all).collect();
     for word in README.split(|c: char| !c.is_ascii_lowercase() && !"-.".contains(c)) {
         // A dot: an option of somebody else, such as Prometheus.
         let name = word.trim_end_matches('.');
         if name.len() < 3 || !name.starts_with("--") || name.starts_with("---") || name.contains('.') {
             continue;
         }
-        let own = OPTIONS.iter().chain(kv::OWN).map(|o| o.name);
-        let is_ours = own.chain(FLAGS.iter().map(|f| f.name)).any(|o| o == &name[2..]);
+        let is_ours = all.iter().any(|f| f.name == &name[2..]);
         assert!(is_ours || FOREIGN.contains(&name), "the page names {name}, which is no option");
     }
-    let mut known: BTreeSet<String> = OPTIONS.iter().filter_map(|o| o.variable()).collect();
+    let mut known: BTreeSet<String> = options().iter().filter_map(|o| o.variable(options::PREFIX)).collect();
     known.extend(variables(&text_of("tests/util"), "PILOTFISH_"));
     known.extend(variables(&fs::read_to_string(top("build.sh")).unwrap(), "PILOTFISH_"));
     for name in variables(README, "PILOTFISH_") {
@@ -266,15 +271,15 @@ fn every_flag_of_confd_both_ways() {
 fn every_flag_key_and_method_of_reconfig_both_ways() {
     let section_rows = rows(&section("reconfig"));
     let first = |rows: &[Vec<String>]| rows.iter().flat_map(|r| codes(&r[0])).collect::<Vec<String>>();
-    let (flags, rest): (Vec<_>, Vec<_>) = section_rows.into_iter().partition(|r| r[0].starts_with("`--"));
-    let known: Vec<String> = FLAGS
+    let (shown, rest): (Vec<_>, Vec<_>) = section_rows.into_iter().partition(|r| r[0].starts_with("`--"));
+    let known: Vec<String> = flags::all(reconfig::HELP)
         .iter()
         .flat_map(|f| {
             let letter = (f.letter != ' ').then(|| format!("-{}", f.letter));
             std::iter::once(format!("--{}", f.name)).chain(letter)
         })
         .collect();
-    assert_eq!(first(&flags), known);
+    assert_eq!(first(&shown), known);
     let keys: Vec<_> = rest.into_iter().filter(|r| KEYS.iter().any(|(k, _)| r[0] == format!("`{k}`"))).collect();
     assert_eq!(first(&keys), KEYS.iter().map(|(k, _)| (*k).to_string()).collect::<Vec<_>>());
     let methods: Vec<_> = rows(&section("ERB")).into_iter().filter(|r| r.len() == 3).collect();

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::settings::Settings;
-use super::{consul_address, consul_from_environment, consul_source, etcd_source, file_source, list, srv_record};
+use super::{consul_at, consul_source, etcd_source, file_source, list, owned, srv_record};
 use crate::error::{Error, Result};
 use crate::plan::{Consul, Level, Secret, Source, SourceKind};
 
@@ -26,14 +26,11 @@ pub fn source(
     }
     let source = match name {
         "consul" => {
-            let mut c = consul_from_environment(s.world)?;
-            if list(&nodes).next().is_some() {
-                c.addresses = list(&nodes).map(|n| consul_address(n, &scheme)).collect::<Result<_>>()?;
-            }
+            let mut c = consul_at(&nodes, scheme, s.world)?;
             if let Some(token) = s.one("auth-token") {
-                c.token = Secret::Text(token);
+                c.token = Secret::Text(token.to_string());
             }
-            c.basic = s.one("username").zip(s.one("password")).or(c.basic);
+            c.basic = s.one("username").zip(s.one("password")).map(owned).or(c.basic);
             consul(&mut c);
             let bare: Vec<&str> = c.addresses.iter().map(|a| a.strip_prefix("http://").unwrap_or(a)).collect();
             notes.push((Level::Info, format!("Backend nodes set to {}", bare.join(", "))));
@@ -48,7 +45,7 @@ pub fn source(
             let mut c = Consul { wait: 60_000, ..Consul::default() };
             consul(&mut c);
             let basic = s.one("username").zip(s.one("password"));
-            let source = etcd_source((version, &nodes, &scheme), basic, c.wait, allow_empty)?;
+            let source = etcd_source((version, &nodes, scheme), basic, c.wait, allow_empty)?;
             notes.push((Level::Info, format!("Backend nodes set to {}", list(&nodes).collect::<Vec<_>>().join(", "))));
             source
         }
@@ -57,7 +54,7 @@ pub fn source(
             Source { name: "the environment".to_string(), kind: SourceKind::Env, allow_empty }
         }
         "file" => {
-            let source = file_source(&s.many("file").join(","), s.one("filter").as_deref(), allow_empty)
+            let source = file_source(&s.many("file").join(","), s.one("filter"), allow_empty)
                 .map_err(|e| Error::config(format!("the backend file: {e}; see -file (CONFD_FILE)")))?;
             let files = source.name.strip_prefix("files ").unwrap_or("");
             notes.push((Level::Info, format!("Backend source(s) set to {files}")));

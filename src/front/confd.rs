@@ -25,7 +25,7 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
 fn read_all(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
     let mut settings = Settings::of_flags(args, world)?;
     if settings.is_on("help") {
-        return Ok(Invocation::Print(settings::usage()));
+        return Ok(Invocation::Print(settings::HELP.to_string()));
     }
     if settings.is_on("version") {
         let version = env!("CARGO_PKG_VERSION");
@@ -43,13 +43,13 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
             return Err(Error::config(format!("-{tls}: this version speaks no TLS")));
         }
     }
-    let (source, mut notes) = backend::source(&name, s, s.is_on("allow-empty"), &|_| ())?;
+    let (source, mut notes) = backend::source(name, s, s.is_on("allow-empty"), &|_| ())?;
     notes.extend(s.notes());
     let dir = PathBuf::from(s.or("confdir", "/etc/confd"));
     let found = if s.world.is_folder(&dir) { Some(s.world.folder(&dir.join("conf.d"))?) } else { None };
     let is_missing = found.is_none();
     let files = found.unwrap_or_default();
-    let (mut drafts, mut broken) = resources(&dir, files, &s.or("prefix", ""), &name, s.world, &mut notes);
+    let (mut drafts, mut broken) = resources(&dir, files, s.or("prefix", ""), name, s.world, &mut notes);
     while let Some((later, why)) = same_destination(&drafts) {
         drafts.remove(later);
         broken.push(why);
@@ -71,7 +71,7 @@ fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
         }
     }
     let level = s.or("log-level", "info");
-    let level = options::log_level(&level).unwrap_or_else(|_| {
+    let level = options::log_level(level).unwrap_or_else(|_| {
         s.wrong(Error::usage(format!("not a valid log level: \"{level}\"")));
         Level::Info
     });

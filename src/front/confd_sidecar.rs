@@ -35,7 +35,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     let settings = Settings::of_variables(world);
     let name = settings.or("backend", "consul");
     let consul = |c: &mut Consul| native::consul_options(c, options);
-    let (source, mut notes) = backend::source(&name, &settings, options.is_set("allow-empty"), &consul)?;
+    let (source, mut notes) = backend::source(name, &settings, options.is_set("allow-empty"), &consul)?;
 
     let dir = PathBuf::from(settings.or("confdir", "/etc/confd"));
     let resources = named(world, "CONFD_CONFDFILE")?;
@@ -58,8 +58,8 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     let mut drafts = Vec::new();
     // Folders are made unless a resource forbids it: in an empty image nobody else can.
     for (file, text) in &files {
-        let mut draft = resource::read(file, text, &prefix, world, true, &text_of, None)?;
-        backend::spell(&name, &mut draft);
+        let mut draft = resource::read(file, text, prefix, world, true, &text_of, None)?;
+        backend::spell(name, &mut draft);
         drafts.push(draft);
     }
     if drafts.is_empty() {
@@ -92,7 +92,7 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     };
     if let Some(level) = settings.one("log-level") {
         let wrong = |want| Error::usage(format!("CONFD_LOG_LEVEL={level}: expected {want}"));
-        plan.log.level = options::log_level(&level).map_err(wrong)?;
+        plan.log.level = options::log_level(level).map_err(wrong)?;
     }
     native::common(&mut plan, argv0, options);
     let reload =

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::options::{Opt, Options, opt, time};
+use super::options::{Options, time};
 use super::{World, join, native};
 use crate::error::{Error, Result};
 use crate::kv::{Query, Verb};
@@ -10,11 +10,11 @@ use crate::plan::{Input, Plan, SourceKind, Watch};
 use crate::source::change::Change;
 
 /// Its own options; those that name a source are the program's.
-pub static OWN: &[Opt] = &[
-    opt("recursive", 'r', "", "with all that is below the key"),
-    opt("ttl", ' ', "TIME", "of set: the key goes by itself after so long; etcd only"),
-    opt("json", ' ', "", "print JSON"),
-];
+pub static OWN: &str = "\
+ -r,  --recursive            with all that is below the key
+      --ttl TIME             of set: the key goes by itself after so long; etcd only
+      --json                 print JSON
+";
 
 const USAGE: &str = "pilotfish kv get|ls|watch|del [-r] [--json] --source URL KEY, or kv set [--ttl TIME] KEY VALUE";
 

@@ -5,6 +5,7 @@ mod backend;
 mod confd;
 mod confd_sidecar;
 mod draft;
+pub mod flags;
 pub mod kv;
 mod native;
 pub mod options;
@@ -98,7 +99,7 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
         _ => ("", args),
     };
     if door == "help" {
-        return Ok(Invocation::Print(options::help()));
+        return Ok(Invocation::Print(options::HELP.to_string()));
     }
     if door == "kv" {
         return Ok(Invocation::Kv(Box::new(kv::read(args, world)?)));
@@ -109,9 +110,9 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
     if door.starts_with("reconfig") {
         return reconfig::read(argv0, args, world);
     }
-    let options = Options::read(args, world, &[])?;
+    let options = Options::read(args, world, "")?;
     if options.is_set("help") {
-        return Ok(Invocation::Print(options::help()));
+        return Ok(Invocation::Print(options::HELP.to_string()));
     }
     if options.is_set("version") {
         return Ok(Invocation::Print(concat!("pilotfish ", env!("CARGO_PKG_VERSION"), "\n").to_string()));
@@ -129,7 +130,7 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
 }
 
 /// confd's flags with their keys in confd.toml (empty: none), for the test of the documentation.
-pub fn confd_flags() -> Vec<(&'static str, &'static str)> {
+pub fn confd_flags() -> Vec<(&'static str, String)> {
     settings::names()
 }
 
@@ -138,14 +139,22 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ', '\n']).map(str::trim).filter(|s| !s.is_empty())
 }
 
-/// Consul's own variables, for everything the configuration does not say: address, token, namespace.
+/// Consul at these hosts. Its own variables are for everything the configuration does not say: address, token, namespace.
+#[inline(never)]
+fn consul_at(hosts: &str, scheme: &str, world: &World) -> Result<Consul> {
+    let mut c = consul_from_environment(world)?;
+    let addresses = consul_addresses(hosts, scheme)?;
+    if !addresses.is_empty() {
+        c.addresses = addresses;
+    }
+    Ok(c)
+}
+
 fn consul_from_environment(world: &World) -> Result<Consul> {
     let mut c = Consul { wait: 60_000, ..Consul::default() };
     let address = world.var("CONSUL_HTTP_ADDR").unwrap_or("127.0.0.1:8500");
     let scheme = if world.var("CONSUL_HTTP_SSL").is_some_and(|v| v == "true" || v == "1") { "https" } else { "http" };
-    for a in list(address) {
-        c.addresses.push(consul_address(a, scheme)?);
-    }
+    c.addresses = consul_addresses(address, scheme)?;
     if c.addresses.is_empty() {
         return Err(Error::config("CONSUL_HTTP_ADDR holds no address"));
     }
@@ -155,35 +164,49 @@ fn consul_from_environment(world: &World) -> Result<Consul> {
         c.token = Secret::File(PathBuf::from(f));
     }
     if let Some((user, password)) = world.var("CONSUL_HTTP_AUTH").and_then(|a| a.split_once(':')) {
-        c.basic = Some((user.to_string(), password.to_string()));
+        c.basic = Some(owned((user, password)));
     }
     c.namespace = world.var("CONSUL_NAMESPACE").unwrap_or("").to_string();
     Ok(c)
 }
 
-/// `host:port`, `http://host:port` or `unix:///path`, as Consul's own programs take it.
-fn consul_address(text: &str, scheme: &str) -> Result<String> {
-    server_address("Consul", ":8500", text, scheme)
+/// A list of `host:port`, `http://host:port` or `unix:///path`, as Consul's own programs take it.
+fn consul_addresses(hosts: &str, scheme: &str) -> Result<Vec<String>> {
+    addresses("Consul", ":8500", hosts, scheme)
+}
+
+/// The addresses of a list, each of which must be good.
+#[inline(never)]
+fn addresses(server: &str, port: &str, hosts: &str, scheme: &str) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for host in list(hosts) {
+        all.push(server_address(server, port, host, scheme)?);
+    }
+    Ok(all)
 }
 
 /// etcd at a list of addresses, each of which must be good. The version is 2 or 3.
 fn etcd_source(
     (version, hosts, scheme): (u8, &str, &str),
-    basic: Option<(String, String)>,
+    basic: Option<(&str, &str)>,
     wait: Millis,
     allow_empty: bool,
 ) -> Result<Source> {
-    let mut endpoints = Vec::new();
-    for host in list(hosts) {
-        endpoints.push(server_address("etcd", ":2379", host, scheme)?);
-    }
+    let endpoints = addresses("etcd", ":2379", hosts, scheme)?;
+    let basic = basic.map(owned);
     let name = format!("etcd at {}", endpoints.join(", "));
     Ok(Source { name, kind: SourceKind::Etcd(Etcd { endpoints, version, basic, wait }), allow_empty })
 }
 
+/// User and password.
+fn owned((user, password): (&str, &str)) -> (String, String) {
+    (user.to_string(), password.to_string())
+}
+
 /// A DNS SRV record that names the servers, or what confd makes of a domain alone.
-fn srv_record(record: Option<String>, domain: Option<String>, service: &str) -> Option<String> {
-    record.or_else(|| domain.map(|d| ["_", service, "._tcp.", d.trim_end_matches('.'), "."].concat()))
+fn srv_record(record: Option<&str>, domain: Option<&str>, service: &str) -> Option<String> {
+    let of_domain = |d: &str| ["_", service, "._tcp.", d.trim_end_matches('.'), "."].concat();
+    record.map(str::to_string).or_else(|| domain.map(of_domain))
 }
 
 /// The address of a server, as a URL. `port` is for an address without one.
@@ -275,8 +298,9 @@ mod tests {
             ("https:", None),
             ("h:99999", None),
         ] {
-            assert_eq!(consul_address(text, "http").ok().as_deref(), want, "{text}");
+            let got = super::consul_addresses(text, "http").ok().map(|a| a.concat());
+            assert_eq!(got.as_deref(), want, "{text}");
         }
-        assert!(consul_address("h:1", "https").is_err());
+        assert!(super::consul_addresses("h:1", "https").is_err());
     }
 }

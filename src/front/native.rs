@@ -7,8 +7,7 @@ use super::draft::{Draft, assemble, same_destination};
 use super::options::Options;
 use super::table::{Document, Table};
 use super::{
-    World, consul_address, consul_from_environment, consul_source, etcd_source, file_source, join, list, options,
-    reload, resource, srv_record,
+    World, consul_at, consul_source, etcd_source, file_source, join, options, owned, reload, resource, srv_record,
 };
 use crate::error::{Error, Result};
 use crate::guard::Guard;
@@ -193,20 +192,17 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
     let bare = rest.strip_prefix("//").unwrap_or(rest);
     let mut prefix = "/".to_string();
     let service = if scheme.starts_with("etcd") { "etcd-client" } else { "consul" };
-    let said = |key: &str| t.str(key).map(str::to_string);
-    let srv = srv_record(said("srv_record"), said("srv_domain"), service).map(|r| [crate::plan::SRV, &r].concat());
+    let srv = srv_record(t.str("srv_record"), t.str("srv_domain"), service).map(|r| [crate::plan::SRV, &r].concat());
     let source = match scheme {
         "consul" | "consul+http" | "consul+unix" => {
-            let mut c = consul_from_environment(world)?;
+            let (mut hosts, mut path) = bare.split_once('/').unwrap_or((bare, ""));
             if scheme == "consul+unix" {
-                c.addresses = vec![format!("unix:{rest}")];
-            } else {
-                let (hosts, path) = bare.split_once('/').unwrap_or((bare, ""));
-                prefix = join(path, "");
-                let hosts = srv.as_deref().unwrap_or(hosts);
-                if !hosts.is_empty() {
-                    c.addresses = list(hosts).map(|h| consul_address(h, "http")).collect::<Result<Vec<_>>>()?;
-                }
+                (hosts, path) = ("", "");
+            }
+            prefix = join(path, "");
+            let mut c = consul_at(srv.as_deref().unwrap_or(hosts), "http", world)?;
+            if scheme == "consul+unix" {
+                c.addresses = vec![["unix:", rest].concat()];
             }
             if let Some(token) = t.str("token") {
                 c.token = Secret::Text(token.to_string());
@@ -214,9 +210,7 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             if let Some(file) = t.str("token_file") {
                 c.token = Secret::File(PathBuf::from(file));
             }
-            if let (Some(user), Some(password)) = (t.str("username"), t.str("password")) {
-                c.basic = Some((user.to_string(), password.to_string()));
-            }
+            c.basic = t.str("username").zip(t.str("password")).map(owned).or(c.basic);
             c.datacenter = t.str("datacenter").unwrap_or("").to_string();
             if let Some(namespace) = t.str("namespace") {
                 c.namespace = namespace.to_string();
@@ -234,7 +228,7 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             prefix = join(path, "");
             let hosts = if hosts.is_empty() { "127.0.0.1:2379" } else { hosts };
             let hosts = srv.as_deref().unwrap_or(hosts);
-            let basic = t.str("username").zip(t.str("password")).map(|(u, p)| (u.to_string(), p.to_string()));
+            let basic = t.str("username").zip(t.str("password"));
             // The one option of Consul's that is etcd's too.
             let mut c = Consul { wait: t.time("wait").unwrap_or(60_000), ..Consul::default() };
             consul_options(&mut c, options);

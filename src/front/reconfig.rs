@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::flags::{self, Words};
 use super::{Invocation, World, etcd_source};
 use crate::dest::Dest;
 use crate::error::{Error, Kind, Result};
@@ -24,39 +25,25 @@ const RELOAD: Millis = 60_000;
 /// The longest a request waits for a change.
 const WAIT: Millis = 60_000;
 
-/// A flag.
-pub struct Flag {
-    /// Its name, without the dashes.
-    pub name: &'static str,
-    /// Its letter, or a space.
-    pub letter: char,
-    /// What stands for its value in the help; empty for a switch.
-    pub value: &'static str,
-    help: &'static str,
-}
-
-const fn flag(name: &'static str, letter: char, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, letter, value, help }
-}
-
-/// All flags there are.
-pub static FLAGS: &[Flag] = &[
-    flag("cfgdir", 'c', "CFGDIR", "the folder of conf.d and templates; default /etc/reconfig"),
-    flag("debug", 'd', "", "log each step"),
-    flag("help", 'h', "", "print this"),
-    flag("host", ' ', "ETCDHOST", "etcd's host; default 127.0.0.1"),
-    flag("notreally", 'n', "", "show changes, write nothing"),
-    flag("onetime", 'o', "", "run once and end"),
-    flag("port", ' ', "PORT", "etcd's port; default 4001"),
-    flag("prefix", 'p', "PREFIX", "in front of all keys; must begin with /"),
-    flag("srv", ' ', "SRV-RECORD", "etcd's servers by a DNS SRV record, instead of host and port"),
-    flag("ssl", 's', "", "needs TLS, which this version has not"),
-    flag("ssl_cafile", ' ', "FILE", "needs TLS"),
-    flag("ssl_cert", ' ', "FILE", "needs TLS"),
-    flag("ssl_key", ' ', "FILE", "needs TLS"),
-    flag("ssl_passphrase", ' ', "PASSPHRASE", "needs TLS"),
-    flag("version", ' ', "", "print the version"),
-];
+/// The help, as `--help` prints it. Every flag there is stands in it.
+pub static HELP: &str = "\
+Usage: reconfig (options)
+    -c, --cfgdir CFGDIR              the folder of conf.d and templates; default /etc/reconfig
+    -d, --debug                      log each step
+    -h, --help                       print this
+        --host ETCDHOST              etcd's host; default 127.0.0.1
+    -n, --notreally                  show changes, write nothing
+    -o, --onetime                    run once and end
+        --port PORT                  etcd's port; default 4001
+    -p, --prefix PREFIX              in front of all keys; must begin with /
+        --srv SRV-RECORD             etcd's servers by a DNS SRV record, instead of host and port
+    -s, --ssl                        needs TLS, which this version has not
+        --ssl_cafile FILE            needs TLS
+        --ssl_cert FILE              needs TLS
+        --ssl_key FILE               needs TLS
+        --ssl_passphrase PASSPHRASE  needs TLS
+        --version                    print the version
+";
 
 /// The keys of a JSON file, and what they must be: `r` text that must be there, `s` text, `b` true or false, `o` names
 /// with keys, `t` a time.
@@ -80,11 +67,11 @@ pub static KEYS: &[(&str, u8)] = &[
 /// version.
 #[inline(never)]
 pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
-    let (given, notes) = flags(args)?;
-    let get = |name: &str| value_of(&given, name);
-    let is_set = |name: &str| get(name).is_some();
+    let (given, words) = flags::read(args, &flags::all(HELP), Words::AnywhereCut, "reconfig")?;
+    let get = |name: &str| given.get(name);
+    let is_set = |name: &str| given.is_set(name);
     if is_set("help") {
-        return Ok(Invocation::Print(usage()));
+        return Ok(Invocation::Print(HELP.to_string()));
     }
     if is_set("version") {
         return Ok(Invocation::Print(concat!("reconfig (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n").to_string()));
@@ -101,7 +88,7 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
             world.text(Path::new(path), &fill("the file of --%", &[file]))?;
         }
     }
-    if let Some((name, _)) = given.iter().find(|(n, _)| n.starts_with("ssl")) {
+    if let Some(name) = given.first("ssl") {
         return Err(refuse(Kind::Config, "--%: this version speaks no TLS", name));
     }
     let host = get("host").unwrap_or("127.0.0.1");
@@ -128,7 +115,9 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
         plan.log.level = Level::Debug;
     }
     plan.log.program = argv0.to_string();
-    plan.notes = notes;
+    for word in words {
+        plan.notes.push((Level::Warning, fill("the word % means nothing here", &[&word])));
+    }
     found.all()?;
     Ok(Invocation::Run(found.plan))
 }
@@ -136,66 +125,6 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
 #[inline(never)]
 fn refuse(kind: Kind, pattern: &str, word: &str) -> Error {
     Error::new(kind, fill(pattern, &[word]))
-}
-
-type Given = Vec<(&'static str, String)>;
-
-/// What was typed for a flag; of several the last.
-#[inline(never)]
-fn value_of<'a>(given: &'a Given, name: &str) -> Option<&'a str> {
-    given.iter().rev().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
-}
-
-/// What was typed. A long name may be cut short where it stays clear; a word that is no flag means nothing.
-#[inline(never)]
-fn flags(args: Vec<String>) -> Result<(Given, Vec<(Level, String)>)> {
-    let (mut given, mut notes): (Given, _) = (Vec::new(), Vec::new());
-    let mut parser = lexopt::Parser::from_args(args);
-    let usage = |e: lexopt::Error| refuse(Kind::Usage, "%; see reconfig --help", &e.to_string());
-    while let Some(arg) = parser.next().map_err(usage)? {
-        let found = match &arg {
-            lexopt::Arg::Short(c) => FLAGS.iter().find(|f| f.letter == *c && *c != ' '),
-            lexopt::Arg::Long(name) => {
-                let mut like = FLAGS.iter().filter(|f| f.name.starts_with(name));
-                let exact = FLAGS.iter().find(|f| f.name == *name);
-                match (exact, like.next(), like.next()) {
-                    (None, Some(_), Some(_)) => {
-                        return Err(refuse(Kind::Usage, "ambiguous option: --%; see reconfig --help", name));
-                    }
-                    (exact, first, _) => exact.or(first),
-                }
-            }
-            lexopt::Arg::Value(word) => {
-                let text = fill("the word % means nothing here", &[&word.to_string_lossy()]);
-                notes.push((Level::Warning, text));
-                continue;
-            }
-        };
-        let Some(f) = found else { return Err(usage(arg.unexpected())) };
-        let value = if f.value.is_empty() {
-            String::new()
-        } else {
-            parser.value().map_err(usage)?.to_string_lossy().into_owned()
-        };
-        given.push((f.name, value));
-    }
-    Ok((given, notes))
-}
-
-#[inline(never)]
-fn usage() -> String {
-    let mut text = String::from("Usage: reconfig (options)\n");
-    for f in FLAGS {
-        let letter = if f.letter == ' ' { "    ".to_string() } else { ["-", &f.letter.to_string(), ", "].concat() };
-        let mut left = ["    ", &letter, "--", f.name, " ", f.value].concat();
-        while left.len() < 36 {
-            left.push(' ');
-        }
-        for part in [&left, " ", f.help, "\n"] {
-            text.push_str(part);
-        }
-    }
-    text
 }
 
 /// What the folder holds, as far as it is read.

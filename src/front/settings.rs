@@ -6,65 +6,95 @@ use std::cell::Cell;
 use std::path::Path;
 
 use super::World;
+use super::flags::{self, Given};
 use super::table::Document;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Level;
 use crate::value::Value;
 
-/// A flag, its kind (`b` a switch, `s` one value, `m` several) and its key in confd.toml.
-struct Flag {
-    name: &'static str,
-    kind: u8,
-    key: &'static str,
-    help: &'static str,
-}
-
-const fn flag(name: &'static str, kind: u8, key: &'static str, help: &'static str) -> Flag {
-    Flag { name, kind, key, help }
-}
+/// The help, as Go prints it. Every flag there is stands in it.
+pub static HELP: &str = "\
+Usage of confd:
+  -allow-empty
+    \tlet all keys of a prefix vanish; by default the last good ones stay
+  -auth-token value
+    \tthe backend's token
+  -backend value
+    \tconsul, env, etcd (the default), etcdv3 or file
+  -basic-auth
+    \tuse -username and -password
+  -client-ca-keys value
+    \tCA file; needs TLS, which this version has not
+  -client-cert value
+    \tcertificate file; needs TLS
+  -client-insecure
+    \tneeds TLS
+  -client-key value
+    \tkey file; needs TLS
+  -confdir value
+    \tthe folder of conf.d and templates (default /etc/confd)
+  -config-file value
+    \tthe configuration file (default /etc/confd/confd.toml)
+  -file value
+    \tthe backend file's YAML, JSON or TOML files, or folders of them
+  -filter value
+    \twhich files of folders, by name (default *)
+  -interval value
+    \tseconds between two readings of conf.d (default 600)
+  -keep-stage-file
+    \tkeep staged files
+  -log-level value
+    \tdebug, info (default), warn, error
+  -node value
+    \tthe backend's addresses
+  -noop
+    \tshow what would change, write nothing
+  -onetime
+    \trun once and end
+  -password value
+    \tfor basic authentication
+  -prefix value
+    \tin front of all keys
+  -scheme value
+    \thttp (default)
+  -srv-domain value
+    \tthe nodes are those of the DNS SRV record _BACKEND._tcp.DOMAIN
+  -srv-record value
+    \tthe nodes are those of this DNS SRV record
+  -sync-only
+    \trun no check_cmd and no reload_cmd
+  -username value
+    \tfor basic authentication
+  -version
+    \tprint the version
+  -watch
+    \twatch for changes (which happens in any case)
+";
 
 /// Flags of confd for backends that are not here: taken with their value, which says nothing.
-static FOREIGN: &[&str] =
-    &["app-id", "auth-type", "path", "role-id", "secret-id", "secret-keyring", "separator", "table", "user-id"];
+static FOREIGN: &str = "app-id auth-type path role-id secret-id secret-keyring separator table user-id";
 
-static FLAGS: &[Flag] = &[
-    flag("allow-empty", b'b', "allow_empty", "let all keys of a prefix vanish; by default the last good ones stay"),
-    flag("auth-token", b's', "auth_token", "the backend's token"),
-    flag("backend", b's', "backend", "consul, env, etcd (the default), etcdv3 or file"),
-    flag("basic-auth", b'b', "basic_auth", "use -username and -password"),
-    flag("client-ca-keys", b's', "client_cakeys", "CA file; needs TLS, which this version has not"),
-    flag("client-cert", b's', "client_cert", "certificate file; needs TLS"),
-    flag("client-insecure", b'b', "client_insecure", "needs TLS"),
-    flag("client-key", b's', "client_key", "key file; needs TLS"),
-    flag("confdir", b's', "confdir", "the folder of conf.d and templates (default /etc/confd)"),
-    flag("config-file", b's', "", "the configuration file (default /etc/confd/confd.toml)"),
-    flag("file", b'm', "file", "the backend file's YAML, JSON or TOML files, or folders of them"),
-    flag("filter", b's', "filter", "which files of folders, by name (default *)"),
-    flag("interval", b's', "interval", "seconds between two readings of conf.d (default 600)"),
-    flag("keep-stage-file", b'b', "keep_stage_file", "keep staged files"),
-    flag("log-level", b's', "log-level", "debug, info (default), warn, error"),
-    flag("node", b'm', "nodes", "the backend's addresses"),
-    flag("noop", b'b', "noop", "show what would change, write nothing"),
-    flag("onetime", b'b', "", "run once and end"),
-    flag("password", b's', "password", "for basic authentication"),
-    flag("prefix", b's', "prefix", "in front of all keys"),
-    flag("scheme", b's', "scheme", "http (default)"),
-    flag("srv-domain", b's', "srv_domain", "the nodes are those of the DNS SRV record _BACKEND._tcp.DOMAIN"),
-    flag("srv-record", b's', "srv_record", "the nodes are those of this DNS SRV record"),
-    flag("sync-only", b'b', "sync-only", "run no check_cmd and no reload_cmd"),
-    flag("username", b's', "username", "for basic authentication"),
-    flag("version", b'b', "", "print the version"),
-    flag("watch", b'b', "watch", "watch for changes (which happens in any case)"),
-];
+/// Names of all flags, with their keys in confd.toml (empty: none).
+pub fn names() -> Vec<(&'static str, String)> {
+    flags::all(HELP).iter().map(|f| (f.name, key_of(f.name))).collect()
+}
 
-/// Names and keys of all flags.
-pub fn names() -> Vec<(&'static str, &'static str)> {
-    FLAGS.iter().map(|f| (f.name, f.key)).collect()
+/// The key of a flag in confd.toml, empty where it has none.
+#[inline(never)]
+fn key_of(name: &str) -> String {
+    match name {
+        "config-file" | "onetime" | "version" => String::new(),
+        "client-ca-keys" => "client_cakeys".to_string(),
+        "node" => "nodes".to_string(),
+        "log-level" | "sync-only" => name.to_string(),
+        _ => name.replace('-', "_"),
+    }
 }
 
 /// What was said, by flags, variables and confd.toml.
 pub struct Settings<'a> {
-    flags: Vec<(&'static str, String)>,
+    /// By flags, else by variables, else by a confd.toml where it could be read.
+    given: Given,
     /// Where variables and files come from.
     pub world: &'a World<'a>,
     file: Option<Document>,
@@ -74,7 +104,7 @@ pub struct Settings<'a> {
 impl<'a> Settings<'a> {
     /// Variables alone.
     pub fn of_variables(world: &'a World<'a>) -> Settings<'a> {
-        Settings { flags: Vec::new(), world, file: None, wrong: Cell::new(None) }
+        Settings::new(Given::default(), world)
     }
 
     /// Flags and variables.
@@ -82,7 +112,21 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// `Kind::Flag`, in Go's words.
     pub fn of_flags(args: Vec<String>, world: &'a World<'a>) -> Result<Settings<'a>> {
-        Ok(Settings { flags: flags(args)?, ..Settings::of_variables(world) })
+        Ok(Settings::new(typed(args)?, world))
+    }
+
+    #[inline(never)]
+    fn new(mut given: Given, world: &'a World<'a>) -> Settings<'a> {
+        for f in flags::all(HELP) {
+            let mut value = f.variable("CONFD_").and_then(|variable| world.var(&variable));
+            if f.name == "client-ca-keys" {
+                value = world.var("CONFD_CLIENT_CAKEYS").or(value); // confd's own name for it
+            }
+            if let Some(value) = value.filter(|_| !given.is_set(f.name)) {
+                given.push(f.name, value.to_string());
+            }
+        }
+        Settings { given, world, file: None, wrong: Cell::new(None) }
     }
 
     /// Adds confd.toml: the one that was named, or the usual one. Where there is none, there is nothing to add.
@@ -90,70 +134,65 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// It cannot be read, or is no TOML.
     pub fn read_file(&mut self) -> Result<()> {
-        let path = self.or("config-file", "/etc/confd/confd.toml");
-        let path = Path::new(&path);
+        let path = Path::new(self.or("config-file", "/etc/confd/confd.toml"));
         if (self.world.read)(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
             return Ok(());
         }
         let (name, text) = (path.display().to_string(), self.world.text(path, "the configuration")?);
-        self.file = Some(Document::parse_as_go(&name, &text)?);
+        let file = Document::parse_as_go(&name, &text)?;
+        let root = file.root();
+        for (name, key) in names() {
+            let values = match root.get(&key) {
+                _ if key.is_empty() || self.given.is_set(name) => continue,
+                Some(Value::Int(n)) => vec![n.to_string()],
+                Some(Value::Bool(b)) => vec![if *b { "true" } else { "false" }.to_string()],
+                _ => root.texts(&key).unwrap_or_default(),
+            };
+            for value in values {
+                self.given.push(name, value);
+            }
+        }
+        self.file = Some(file);
         Ok(())
     }
 
     /// What is in confd.toml and means nothing, as for confd.
     pub fn notes(&self) -> Vec<(Level, String)> {
-        let known: Vec<&str> = FLAGS.iter().map(|f| f.key).filter(|k| !k.is_empty()).collect();
+        let keys: Vec<String> = names().into_iter().map(|(_, key)| key).filter(|k| !k.is_empty()).collect();
+        let known: Vec<&str> = keys.iter().map(String::as_str).collect();
         self.file.as_ref().map_or(Vec::new(), |file| file.root().strangers(&known))
     }
 
-    fn variable(&self, name: &str) -> Option<&str> {
-        // Many an image says CONFD_VERSION for itself.
-        if matches!(name, "version" | "help") {
-            return None;
-        }
-        // confd's own variable for the CA file has a name of its own.
-        let old = if name == "client-ca-keys" { self.world.var("CONFD_CLIENT_CAKEYS") } else { None };
-        let upper = name.replace('-', "_").to_ascii_uppercase();
-        old.or_else(|| self.world.var(&["CONFD_", &upper].concat()))
-    }
-
-    /// All values of a flag, from where it was said first.
+    /// All values of a flag, from where it was said first. One in confd.toml that is none is wrong once it is asked for.
     #[inline(never)]
-    pub fn many(&self, name: &str) -> Vec<String> {
-        let flags: Vec<String> = self.flags.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
-        if !flags.is_empty() {
-            return flags;
+    pub fn many(&self, name: &str) -> Vec<&str> {
+        let all = self.given.every(name);
+        if let Some(file) = &self.file
+            && all.is_empty()
+        {
+            let key = key_of(name);
+            let _ = if key.is_empty() { None } else { file.root().strs(&key) };
         }
-        if let Some(v) = self.variable(name) {
-            return vec![v.to_string()];
-        }
-        let key = FLAGS.iter().find(|f| f.name == name).map_or("", |f| f.key);
-        match &self.file {
-            Some(file) if !key.is_empty() => match file.root().get(key) {
-                Some(Value::Int(n)) => vec![n.to_string()],
-                Some(Value::Bool(b)) => vec![if *b { "true" } else { "false" }.to_string()],
-                _ => file.root().strs(key).unwrap_or_default(),
-            },
-            _ => Vec::new(),
-        }
+        all
     }
 
     /// The last value, unless it is empty.
-    pub fn one(&self, name: &str) -> Option<String> {
+    #[inline(never)]
+    pub fn one(&self, name: &str) -> Option<&str> {
         self.many(name).pop().filter(|v| !v.is_empty())
     }
 
     /// The last value, or a default where it is empty or not said.
-    pub fn or(&self, name: &str, default: &str) -> String {
-        self.one(name).unwrap_or_else(|| default.to_string())
+    pub fn or<'s>(&'s self, name: &str, default: &'s str) -> &'s str {
+        self.one(name).unwrap_or(default)
     }
 
     /// A switch.
     #[inline(never)]
     pub fn is_on(&self, name: &str) -> bool {
         let Some(v) = self.one(name) else { return false };
-        go_bool(&v).unwrap_or_else(|| {
-            self.wrong(bad_value(&v, name));
+        go_bool(v).unwrap_or_else(|| {
+            self.wrong(bad_value(v, name));
             false
         })
     }
@@ -162,7 +201,7 @@ impl<'a> Settings<'a> {
     pub fn number(&self, name: &str, default: u64) -> u64 {
         let Some(v) = self.one(name) else { return default };
         v.parse().unwrap_or_else(|_| {
-            self.wrong(bad_value(&v, name));
+            self.wrong(bad_value(v, name));
             default
         })
     }
@@ -186,8 +225,9 @@ impl<'a> Settings<'a> {
 }
 
 /// Go's flag syntax: `-x`, `--x`, `-x=v`, `-x v`; a switch takes its value only behind `=`; `--` ends the flags.
-fn flags(args: Vec<String>) -> Result<Vec<(&'static str, String)>> {
-    let mut given = Vec::new();
+fn typed(args: Vec<String>) -> Result<Given> {
+    let mut given = Given::default();
+    let known = flags::all(HELP);
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let Some(word) = arg.strip_prefix('-') else { break };
@@ -203,21 +243,21 @@ fn flags(args: Vec<String>) -> Result<Vec<(&'static str, String)>> {
             None => (word, None),
         };
         if matches!(name, "h" | "help") {
-            given.push(("help", "true".to_string()));
+            given.push("help", "true".to_string());
             continue;
         }
-        if FOREIGN.contains(&name) {
+        if FOREIGN.split(' ').any(|f| f == name) {
             if value.is_none() && args.next().is_none() {
                 return Err(bad_flag(format!("flag needs an argument: -{name}")));
             }
             continue;
         }
-        let Some(f) = FLAGS.iter().find(|f| f.name == name) else {
+        let Some(f) = known.iter().find(|f| f.name == name) else {
             return Err(bad_flag(format!("flag provided but not defined: -{name}")));
         };
-        let value = match (f.kind, value) {
-            (b'b', None) => "true".to_string(),
-            (b'b', Some(v)) if go_bool(&v).is_none() => {
+        let value = match (f.value, value) {
+            ("", None) => "true".to_string(),
+            ("", Some(v)) if go_bool(&v).is_none() => {
                 return Err(bad_flag(format!("invalid boolean value \"{v}\" for -{name}: parse error")));
             }
             (_, Some(v)) => v,
@@ -229,7 +269,7 @@ fn flags(args: Vec<String>) -> Result<Vec<(&'static str, String)>> {
         if name == "interval" && value.parse::<u32>().is_err() {
             return Err(bad_value(&value, name));
         }
-        given.push((f.name, value));
+        given.push(f.name, value);
     }
     Ok(given)
 }
@@ -239,7 +279,7 @@ fn bad_value(value: &str, name: &str) -> Error {
 }
 
 fn bad_flag(why: String) -> Error {
-    Error::new(Kind::Flag, [&why, "\n", &usage()].concat())
+    Error::new(Kind::Flag, [&why, "\n", HELP].concat())
 }
 
 fn go_bool(text: &str) -> Option<bool> {
@@ -248,17 +288,4 @@ fn go_bool(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// The help, as Go prints it.
-pub fn usage() -> String {
-    let mut text = String::from("Usage of confd:\n");
-    for f in FLAGS {
-        text.push_str("  -");
-        text.push_str(f.name);
-        text.push_str(if f.kind == b'b' { "\n    \t" } else { " value\n    \t" });
-        text.push_str(f.help);
-        text.push('\n');
-    }
-    text
 }

@@ -152,16 +152,23 @@ impl<'a> Table<'a> {
     /// A list of texts; one text is a list of one.
     #[inline(never)]
     pub fn strs(&self, key: &str) -> Option<Vec<String>> {
-        let value = self.get(key)?;
-        if let Some(text) = value.as_str() {
-            return Some(vec![text.to_string()]);
-        }
-        let all: Option<Vec<String>> =
-            value.as_list().and_then(|l| l.iter().map(|v| v.as_str().map(str::to_string)).collect());
+        self.get(key)?;
+        let all = self.texts(key);
         if all.is_none() {
             self.wrong(key, "must be a list of texts");
         }
         Some(all.unwrap_or_default())
+    }
+
+    /// A list of texts, or a text, if it is one.
+    #[inline(never)]
+    pub fn texts(&self, key: &str) -> Option<Vec<String>> {
+        let value = self.get(key)?;
+        let mut all = Vec::new();
+        for item in value.as_list().unwrap_or(std::slice::from_ref(value)) {
+            all.push(item.as_str()?.to_string());
+        }
+        Some(all)
     }
 
     /// true or false.
