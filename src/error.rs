@@ -59,6 +59,11 @@ impl Error {
     fn boxed(kind: Kind, text: String) -> Error {
         Error(Box::new(Inner { kind, text }))
     }
+    /// An error of this kind, with a word in place of each `%` of its sentence.
+    #[inline(never)]
+    pub fn filled(kind: Kind, pattern: &str, words: &[&str]) -> Error {
+        Error::boxed(kind, crate::text::fill(pattern, words))
+    }
     /// Its sentence alone.
     pub fn into_text(self) -> String {
         self.0.text

@@ -37,7 +37,7 @@ fn run(words: Vec<OsString>) -> Result<i32> {
     let look = || read(&argv0, &args, &vars);
     match look()? {
         Invocation::Print(text) => {
-            say(1, &text);
+            say(1, text);
             Ok(0)
         }
         Invocation::Check(plan) => {

@@ -340,6 +340,12 @@ impl Reload {
 }
 
 impl Plan {
+    /// Something worth saying at the start, with a word in place of each `%`.
+    #[inline(never)]
+    pub fn note(&mut self, level: Level, pattern: &str, words: &[&str]) {
+        self.notes.push((level, crate::text::fill(pattern, words)));
+    }
+
     /// How a template's own reload goes, or, with the number behind the last template, the app's.
     pub fn reload(&self, i: usize) -> Option<&Reload> {
         match (self.templates.get(i), &self.app) {

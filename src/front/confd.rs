@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use super::draft::{Draft, assemble, same_destination};
+use super::draft::{same_destination, wire};
+use super::resource::{self, Resources};
 use super::settings::{self, Settings};
-use super::{Invocation, World, backend, options, resource};
+use super::{World, backend, options};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Level, Log, LogFormat, Plan};
+use crate::plan::{Level, Plan};
 
-/// Reads the command line behind `confd`.
+/// Reads the command line behind `confd` into the plan, or gives what to print.
 ///
 /// # Errors
 /// `Kind::Flag` for the command line, in Go's words; `Kind::Usage` and `Kind::Config` for what it names.
-pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
+pub fn read(args: Vec<String>, plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
     // Whatever is wrong, confd's code for it is 1.
-    read_all(argv0, args, world).map_err(|mut e| {
+    read_all(args, plan, world).map_err(|mut e| {
         if e.kind == Kind::Config {
             e.kind = Kind::Fatal;
         }
@@ -22,113 +23,91 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
     })
 }
 
-fn read_all(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
+#[inline(never)]
+fn read_all(args: Vec<String>, plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
     let mut settings = Settings::of_flags(args, world)?;
     if settings.is_on("help") {
-        return Ok(Invocation::Print(settings::HELP.to_string()));
+        return Ok(Some(settings::HELP));
     }
     if settings.is_on("version") {
-        let version = env!("CARGO_PKG_VERSION");
-        return Ok(Invocation::Print(format!("confd 0.16.0 (pilotfish {version})\n")));
+        return Ok(Some(concat!("confd 0.16.0 (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n")));
     }
     settings.read_file()?;
-    Ok(Invocation::Run(Box::new(plan(argv0, &settings)?)))
+    fill(plan, &settings)?;
+    Ok(None)
 }
 
 #[inline(never)]
-fn plan(argv0: &str, s: &Settings) -> Result<Plan> {
+fn fill(plan: &mut Plan, s: &Settings) -> Result<()> {
     let name = s.or("backend", "etcd");
     for tls in ["client-ca-keys", "client-cert", "client-key"] {
         if s.one(tls).is_some() {
-            return Err(Error::config(format!("-{tls}: this version speaks no TLS")));
+            return Err(Error::filled(Kind::Config, "-%: this version speaks no TLS", &[tls]));
         }
     }
-    let (source, mut notes) = backend::source(name, s, s.is_on("allow-empty"), &|_| ())?;
-    notes.extend(s.notes());
+    backend::add_source(plan, name, s, s.is_on("allow-empty"), &|_| ())?;
+    s.add_notes(&mut plan.notes);
     let dir = PathBuf::from(s.or("confdir", "/etc/confd"));
-    let found = if s.world.is_folder(&dir) { Some(s.world.folder(&dir.join("conf.d"))?) } else { None };
-    let is_missing = found.is_none();
-    let files = found.unwrap_or_default();
-    let (mut drafts, mut broken) = resources(&dir, files, s.or("prefix", ""), name, s.world, &mut notes);
-    while let Some((later, why)) = same_destination(&drafts) {
-        drafts.remove(later);
-        broken.push(why);
+    let is_missing = !s.world.is_folder(&dir);
+    let files = if is_missing { Vec::new() } else { s.world.folder(&dir.join("conf.d"))? };
+    resources(plan, &dir, files, name, s);
+    while let Some((later, why)) = same_destination(&plan.templates) {
+        plan.templates.remove(later);
+        plan.broken.push(why);
     }
+    let is_empty = plan.templates.is_empty() && plan.broken.is_empty();
     let shown = dir.display().to_string();
     if is_missing {
-        let parts = ["Cannot load template resources: confdir '", &shown, "' does not exist"];
-        notes.push((Level::Warning, parts.concat()));
-    } else if drafts.is_empty() && broken.is_empty() {
-        notes.push((Level::Warning, ["Found no templates in ", &shown, "/conf.d"].concat()));
+        let text = "Cannot load template resources: confdir '%' does not exist";
+        plan.note(Level::Warning, text, &[&shown]);
+    } else if is_empty {
+        plan.note(Level::Warning, "Found no templates in %/conf.d", &[&shown]);
     }
-    let sources = vec![source];
-    let (watches, mut templates) = assemble(drafts, &sources);
+    wire(plan);
     let (sync_only, noop, watch) = (s.is_on("sync-only"), s.is_on("noop"), s.is_on("watch"));
-    for (i, t) in templates.iter_mut().enumerate() {
+    for (i, t) in plan.templates.iter_mut().enumerate() {
         t.group = i; // each for itself
         if sync_only {
             (t.check, t.reload) = (None, None);
         }
     }
     let level = s.or("log-level", "info");
-    let level = options::log_level(level).unwrap_or_else(|_| {
-        s.wrong(Error::usage(format!("not a valid log level: \"{level}\"")));
-        Level::Info
-    });
+    match options::log_level(level) {
+        Ok(level) => plan.log.level = level,
+        Err(_) => s.wrong(Error::filled(Kind::Usage, "not a valid log level: \"%\"", &[level])),
+    }
     let interval = s.number("interval", 600).max(1).saturating_mul(1000);
-    let plan = Plan {
-        // Without any template confd ends; the rest of a broken folder may be mended while we run.
-        once: s.is_on("onetime") || (noop && !watch) || (templates.is_empty() && broken.is_empty()),
-        sources,
-        watches,
-        templates,
-        noop,
-        keep_stage: s.is_on("keep-stage-file"),
-        is_lenient: true,
-        in_turn: true,
-        broken,
-        rereads: true,
-        refresh: if watch { None } else { Some(interval) },
-        log: Log { format: LogFormat::Default, level, program: argv0.to_string() },
-        notes,
-        ..Plan::default()
-    };
-    s.verdict()?;
-    Ok(plan)
+    plan.noop = noop;
+    // Without any template confd ends; the rest of a broken folder may be mended while we run.
+    plan.once = s.is_on("onetime") || (noop && !watch) || is_empty;
+    plan.keep_stage = s.is_on("keep-stage-file");
+    (plan.is_lenient, plan.in_turn, plan.rereads) = (true, true, true);
+    plan.refresh = if watch { None } else { Some(interval) };
+    s.verdict()
 }
 
 /// The folder's template resources; those that cannot be read, in words, beside the others.
-fn resources(
-    dir: &Path,
-    files: Vec<PathBuf>,
-    prefix: &str,
-    source: &str,
-    world: &World,
-    notes: &mut Vec<(Level, String)>,
-) -> (Vec<Draft>, Vec<String>) {
-    let (mut drafts, mut broken) = (Vec::new(), Vec::new());
+#[inline(never)]
+fn resources(plan: &mut Plan, dir: &Path, files: Vec<PathBuf>, backend: &str, s: &Settings) {
     let text_of = |src: &str| {
         let path = dir.join("templates").join(src.trim_start_matches('/'));
-        match (world.read)(&path) {
+        match (s.world.read)(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::config(["Missing template: ", &path.to_string_lossy()].concat()))
+                Err(Error::filled(Kind::Config, "Missing template: %", &[&path.to_string_lossy()]))
             }
-            _ => world.text(&path, "the template"),
+            _ => s.world.text(&path, "the template"),
         }
     };
+    let prefix = s.or("prefix", "");
+    let all = Resources { backend, prefix, world: s.world, make_dirs: false, is_strict: false, template: &text_of };
     for path in files {
         let name = path.display().to_string();
         if !name.ends_with(".toml") {
             continue;
         }
-        let text = world.text(&path, "the template resource");
-        match text.and_then(|text| resource::read(&name, &text, prefix, world, false, &text_of, Some(notes))) {
-            Ok(mut draft) => {
-                backend::spell(source, &mut draft);
-                drafts.push(draft);
-            }
-            Err(e) => broken.push(e.into_text()),
+        let text = s.world.text(&path, "the template resource");
+        if let Err(e) = text.and_then(|text| resource::read(plan, &all, &name, &text)) {
+            plan.broken.push(e.into_text());
         }
     }
-    (drafts, broken)
 }

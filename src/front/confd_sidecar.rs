@@ -3,24 +3,29 @@
 
 use std::path::{Path, PathBuf};
 
-use super::draft::{assemble, same_destination};
+use super::draft::{same_destination, wire};
 use super::options::Options;
+use super::resource::{self, Resources};
 use super::settings::Settings;
-use super::{World, backend, native, options, resource};
-use crate::error::{Error, Result};
+use super::{World, backend, native, options};
+use crate::error::{Error, Kind, Result};
 use crate::plan::{Consul, Level, Plan};
+use crate::text::fill;
+
+/// How the program learns of new files, where no option says it.
+const SIGNAL: &str = "CONFD_SIDECAR_RELOAD_SIGNAL";
 
 /// Whether a variable is one that confd-sidecar's users set.
 pub fn is_mine(name: &str) -> bool {
     name.starts_with("CONFD_CONFDFILE") || name.starts_with("CONFD_TEMPLATE") || name == "CONFD_BACKEND"
 }
 
-/// The plan.
+/// Fills the plan.
 ///
 /// # Errors
 /// `Kind::Usage` without a program, `Kind::Config` for what the variables and files hold.
 #[inline(never)]
-pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
+pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     if options.program.is_empty() {
         return Err(Error::usage(
             "confd-sidecar: no program to run; usage: confd-sidecar [OPTIONS] PROGRAM [ARGS...], see pilotfish --help",
@@ -28,14 +33,14 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     }
     for name in ["config", "source", "template", "dialect"] {
         if options.get(name).is_some() {
-            let why = "is of the native way in; confd-sidecar takes its templates from CONFD_* variables";
-            return Err(Error::usage(format!("--{name} {why}")));
+            let text = "--% is of the native way in; confd-sidecar takes its templates from CONFD_* variables";
+            return Err(Error::filled(Kind::Usage, text, &[name]));
         }
     }
     let settings = Settings::of_variables(world);
     let name = settings.or("backend", "consul");
     let consul = |c: &mut Consul| native::consul_options(c, options);
-    let (source, mut notes) = backend::source(name, &settings, options.is_set("allow-empty"), &consul)?;
+    backend::add_source(plan, name, &settings, options.is_set("allow-empty"), &consul)?;
 
     let dir = PathBuf::from(settings.or("confdir", "/etc/confd"));
     let resources = named(world, "CONFD_CONFDFILE")?;
@@ -52,60 +57,50 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
         Some((_, text)) => Ok(text.clone()),
         None => world
             .text(&dir.join("templates").join(plain(src)), "the template")
-            .map_err(|e| Error::config(format!("{e} (and no CONFD_TEMPLATE* is named {src})"))),
+            .map_err(|e| Error::filled(Kind::Config, "% (and no CONFD_TEMPLATE* is named %)", &[&e.text, src])),
     };
     let prefix = settings.or("prefix", "");
-    let mut drafts = Vec::new();
     // Folders are made unless a resource forbids it: in an empty image nobody else can.
+    let all = Resources { backend: name, prefix, world, make_dirs: true, is_strict: true, template: &text_of };
     for (file, text) in &files {
-        let mut draft = resource::read(file, text, prefix, world, true, &text_of, None)?;
-        backend::spell(name, &mut draft);
-        drafts.push(draft);
+        resource::read(plan, &all, file, text)?;
     }
-    if drafts.is_empty() {
-        let text = ["no template resource in CONFD_CONFDFILE* nor in ", &dir.display().to_string(), "/conf.d"];
-        notes.push((Level::Warning, text.concat()));
+    if plan.templates.is_empty() {
+        let text = "no template resource in CONFD_CONFDFILE* nor in %/conf.d";
+        plan.note(Level::Warning, text, &[&dir.display().to_string()]);
     }
-    if let Some((_, why)) = same_destination(&drafts) {
+    if let Some((_, why)) = same_destination(&plan.templates) {
         return Err(Error::config(why));
     }
     for (name, _) in &templates {
-        if !drafts.iter().any(|d| plain(&d.template.name) == plain(name)) {
-            notes.push((Level::Warning, format!("the template {name} of a CONFD_TEMPLATE* is used by no resource")));
+        if !plan.templates.iter().any(|t| plain(&t.name) == plain(name)) {
+            plan.note(Level::Warning, "the template % of a CONFD_TEMPLATE* is used by no resource", &[name]);
         }
     }
-    let sources = vec![source];
-    let (watches, mut templates) = assemble(drafts, &sources);
+    wire(plan);
     if options.is_set("make-dirs") {
-        templates.iter_mut().for_each(|t| t.dest.make_dirs = true);
+        plan.templates.iter_mut().for_each(|t| t.dest.make_dirs = true);
     }
-    let (app, target) = native::app(options, None, world)?;
-    let mut plan = Plan {
-        sources,
-        watches,
-        templates,
-        app: app.filter(|_| !options.is_set("once")),
-        target,
-        once: options.is_set("once"),
-        notes,
-        ..Plan::default()
-    };
+    native::add_app(plan, options, None, world)?;
+    plan.once = options.is_set("once");
+    if plan.once {
+        plan.app = None;
+    }
     if let Some(level) = settings.one("log-level") {
-        let wrong = |want| Error::usage(format!("CONFD_LOG_LEVEL={level}: expected {want}"));
+        let wrong = |want| Error::filled(Kind::Usage, "CONFD_LOG_LEVEL=%: expected %", &[level, want]);
         plan.log.level = options::log_level(level).map_err(wrong)?;
     }
-    native::common(&mut plan, argv0, options);
-    let reload =
-        match (options.get("reload").or(options.get("reload-signal")), world.var("CONFD_SIDECAR_RELOAD_SIGNAL")) {
-            (None, Some(how)) => Some(super::reload::how(how, "CONFD_SIDECAR_RELOAD_SIGNAL", world)?),
-            _ => None,
-        };
-    match (&mut plan.app, reload) {
-        (Some(app), Some(reload)) => app.reload = reload,
-        (None, Some(reload)) if reload.is_elsewhere() && options.program.is_empty() => plan.target = Some(reload),
-        _ => {}
+    native::common(plan, options);
+    let is_typed = options.is_set("reload") || options.is_set("reload-signal");
+    if let Some(how) = world.var(SIGNAL).filter(|_| !is_typed) {
+        let reload = super::reload::how(how, SIGNAL, world)?;
+        match &mut plan.app {
+            Some(app) => app.reload = reload,
+            None if reload.is_elsewhere() && options.program.is_empty() => plan.target = Some(reload),
+            None => {}
+        }
     }
-    Ok(plan)
+    Ok(())
 }
 
 /// A template's name as a path below its folder.
@@ -115,25 +110,26 @@ fn plain(name: &str) -> &str {
 
 /// The named texts of `VARIABLE` and `VARIABLE_x`, in the variables' order: the first line is the name.
 fn named(world: &World, base: &str) -> Result<Vec<(String, String)>> {
-    let mut mine: Vec<&(String, String)> = world
-        .vars
-        .iter()
-        .filter(|(n, _)| n.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
-        .collect();
+    let mut mine: Vec<&(String, String)> = Vec::new();
+    for variable in world.vars {
+        if variable.0.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')) {
+            mine.push(variable);
+        }
+    }
     mine.sort();
     let mut all: Vec<(String, String)> = Vec::new();
     for (variable, value) in mine {
+        let wrong = |pattern, words| Err(Error::config([variable, ": ", &fill(pattern, words)].concat()));
         if !value.contains('\n') && value.contains("\\n") {
-            let why = "it has no line ends but \\n as two characters; they must be real line ends";
-            return Err(Error::config(format!("{variable}: {why}")));
+            return wrong("it has no line ends but \\n as two characters; they must be real line ends", &[]);
         }
         let (name, text) = value.split_once('\n').unwrap_or((value, ""));
         let name = name.trim();
         if name.is_empty() || Path::new(name).file_name().is_none() {
-            return Err(Error::config(format!("{variable}: its first line must be a file name")));
+            return wrong("its first line must be a file name", &[]);
         }
         if all.iter().any(|(n, _)| plain(n) == plain(name)) {
-            return Err(Error::config(format!("{variable}: another {} has the name {name} already", base)));
+            return wrong("another % has the name % already", &[base, name]);
         }
         all.push((name.to_string(), text.trim_end_matches('\r').to_string()));
     }

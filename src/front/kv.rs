@@ -6,7 +6,7 @@ use super::options::{Options, time};
 use super::{World, join, native};
 use crate::error::{Error, Result};
 use crate::kv::{Query, Verb};
-use crate::plan::{Input, Plan, SourceKind, Watch};
+use crate::plan::{Input, Plan, Source, SourceKind, Watch};
 use crate::source::change::Change;
 
 /// Its own options; those that name a source are the program's.
@@ -23,7 +23,7 @@ const USAGE: &str = "pilotfish kv get|ls|watch|del [-r] [--json] --source URL KE
 /// # Errors
 /// `Kind::Usage` for the words, `Kind::Config` for what they name.
 #[inline(never)]
-pub fn read(args: Vec<String>, world: &World) -> Result<Query> {
+pub fn read(args: Vec<String>, mut plan: Box<Plan>, world: &World) -> Result<Box<Query>> {
     let wrong = |why: &str| Error::usage([why, "; usage: ", USAGE].concat());
     let mut options = Options::read(args, world, OWN)?;
     let is_recursive = options.is_set("recursive");
@@ -56,16 +56,16 @@ pub fn read(args: Vec<String>, world: &World) -> Result<Query> {
     if words.next().is_some() {
         return Err(wrong("there are too many words"));
     }
-    let (source, prefix) = native::only_source(&options, world)?;
+    let prefix = native::only_source(&options, &mut plan, world)?;
     let key = join(&prefix, &key);
     if key == "/" && matches!(verb, Verb::Change(_)) {
         return Err(wrong("/ is no key"));
     }
     // Files are read as a whole.
-    let watched = if matches!(source.kind, SourceKind::Files { .. }) { "/" } else { key.as_str() };
-    let watches = vec![Watch { source: 0, prefix: watched.to_string() }];
+    let is_whole = matches!(plan.sources.as_slice(), [Source { kind: SourceKind::Files { .. }, .. }]);
+    let watched = if is_whole { "/" } else { key.as_str() };
+    plan.watches.push(Watch { source: 0, prefix: watched.to_string() });
     let strip = if prefix == "/" { 0 } else { prefix.len() };
     let shown = Input { watch: 0, prefix, strip };
-    let plan = Arc::new(Plan { sources: vec![source], watches, ..Plan::default() });
-    Ok(Query { plan, key, shown, verb, is_recursive, is_json: options.is_set("json") })
+    Ok(Box::new(Query { plan: Arc::from(plan), key, shown, verb, is_recursive, is_json: options.is_set("json") }))
 }

@@ -17,7 +17,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kv::Query;
 use crate::plan::{Consul, Etcd, Millis, Plan, Secret, Source, SourceKind};
 use options::Options;
@@ -44,7 +44,7 @@ impl World<'_> {
     /// It cannot be read or is no UTF-8: `Kind::Config`, naming it and what it is for.
     pub fn text(&self, path: &Path, what: &str) -> Result<String> {
         let name = path.display().to_string();
-        let fail = |why: &str| Error::config(format!("cannot read {what} {name}: {why}"));
+        let fail = |why: &str| Error::filled(Kind::Config, "cannot read % %: %", &[what, &name, why]);
         let bytes = (self.read)(path).map_err(|e| fail(&crate::error::os_text(&e)))?;
         String::from_utf8(bytes).map_err(|_| fail("it is no UTF-8 text"))
     }
@@ -63,8 +63,8 @@ impl World<'_> {
     pub fn folder(&self, dir: &Path) -> Result<Vec<PathBuf>> {
         match (self.files)(dir) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                let name = dir.display().to_string();
-                Err(Error::config(["cannot read the folder ", &name, ": ", &crate::error::os_text(&e)].concat()))
+                let (name, why) = (dir.display().to_string(), crate::error::os_text(&e));
+                Err(Error::filled(Kind::Config, "cannot read the folder %: %", &[&name, &why]))
             }
             found => Ok(found.unwrap_or_default()),
         }
@@ -78,7 +78,7 @@ pub enum Invocation {
     /// Say that the plan is good, and end.
     Check(Box<Plan>),
     /// Print this and end with code 0.
-    Print(String),
+    Print(&'static str),
     /// Read or change keys by hand.
     Kv(Box<Query>),
 }
@@ -99,33 +99,32 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
         _ => ("", args),
     };
     if door == "help" {
-        return Ok(Invocation::Print(options::HELP.to_string()));
+        return Ok(Invocation::Print(options::HELP));
     }
+    let mut plan = Box::<Plan>::default();
+    plan.log.program = argv0.to_string();
     if door == "kv" {
-        return Ok(Invocation::Kv(Box::new(kv::read(args, world)?)));
+        return Ok(Invocation::Kv(kv::read(args, plan, world)?));
     }
-    if door == "confd" {
-        return confd::read(argv0, args, world);
-    }
-    if door.starts_with("reconfig") {
-        return reconfig::read(argv0, args, world);
+    if door == "confd" || door.starts_with("reconfig") {
+        let read = if door == "confd" { confd::read } else { reconfig::read };
+        return Ok(read(args, &mut plan, world)?.map_or_else(|| Invocation::Run(plan), Invocation::Print));
     }
     let options = Options::read(args, world, "")?;
     if options.is_set("help") {
-        return Ok(Invocation::Print(options::HELP.to_string()));
+        return Ok(Invocation::Print(options::HELP));
     }
     if options.is_set("version") {
-        return Ok(Invocation::Print(concat!("pilotfish ", env!("CARGO_PKG_VERSION"), "\n").to_string()));
+        return Ok(Invocation::Print(concat!("pilotfish ", env!("CARGO_PKG_VERSION"), "\n")));
     }
     // confd-sidecar's users may set nothing but its variables and put pilotfish in its place.
     let has_confd = world.vars.iter().any(|(n, _)| confd_sidecar::is_mine(n));
     let has_native = ["config", "source", "template"].iter().any(|o| options.is_set(o));
-    let plan = if door == "confd-sidecar" || (has_confd && !has_native) {
-        confd_sidecar::plan(argv0, &options, world)?
+    if door == "confd-sidecar" || (has_confd && !has_native) {
+        confd_sidecar::plan(&options, &mut plan, world)?;
     } else {
-        native::plan(argv0, &options, world)?
-    };
-    let plan = Box::new(plan);
+        native::plan(&options, &mut plan, world)?;
+    }
     Ok(if door == "check" { Invocation::Check(plan) } else { Invocation::Run(plan) })
 }
 
@@ -185,17 +184,21 @@ fn addresses(server: &str, port: &str, hosts: &str, scheme: &str) -> Result<Vec<
     Ok(all)
 }
 
-/// etcd at a list of addresses, each of which must be good. The version is 2 or 3.
-fn etcd_source(
+/// Adds etcd at a list of addresses, each of which must be good. The version is 2 or 3.
+#[inline(never)]
+fn add_etcd(
+    plan: &mut Plan,
     (version, hosts, scheme): (u8, &str, &str),
     basic: Option<(&str, &str)>,
     wait: Millis,
     allow_empty: bool,
-) -> Result<Source> {
+) -> Result<()> {
     let endpoints = addresses("etcd", ":2379", hosts, scheme)?;
     let basic = basic.map(owned);
-    let name = format!("etcd at {}", endpoints.join(", "));
-    Ok(Source { name, kind: SourceKind::Etcd(Etcd { endpoints, version, basic, wait }), allow_empty })
+    let name = ["etcd at ", &endpoints.join(", ")].concat();
+    let kind = SourceKind::Etcd(Etcd { endpoints, version, basic, wait });
+    plan.sources.push(Source { name, kind, allow_empty });
+    Ok(())
 }
 
 /// User and password.
@@ -218,7 +221,7 @@ fn server_address(server: &str, port: &str, text: &str, scheme: &str) -> Result<
     let rest = rest.trim_end_matches('/');
     // A password in the address is no way in, and no text for a log.
     let shown = rest.rsplit('@').next().unwrap_or(rest);
-    let wrong = |why: &str| Err(Error::config(format!("cannot use {server} at {scheme}://{shown}: {why}")));
+    let wrong = |why: &str| Err(Error::filled(Kind::Config, "cannot use % at %://%: %", &[server, scheme, shown, why]));
     match scheme {
         "http" | "tcp" if !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) => {
             let bare = rest.rsplit(']').next().unwrap_or(rest);
@@ -227,33 +230,43 @@ fn server_address(server: &str, port: &str, text: &str, scheme: &str) -> Result<
                 Some((_, given)) if given.parse::<u16>().is_ok() => "",
                 Some(_) => return wrong("its port is no number"),
             };
-            Ok(format!("http://{rest}{port}"))
+            Ok(["http://", rest, port].concat())
         }
         "https" => wrong("this version speaks no TLS; use http:// or unix://"),
         _ => wrong("expected host:port, http://host:port or unix:///path"),
     }
 }
 
-/// A Consul source with its name for messages.
-fn consul_source(consul: Consul, allow_empty: bool) -> Source {
-    let name = format!("Consul at {}", consul.addresses.join(", "));
-    Source { name, kind: SourceKind::Consul(consul), allow_empty }
+/// Adds a Consul, with its name for messages.
+#[inline(never)]
+fn add_consul(plan: &mut Plan, consul: Consul, allow_empty: bool) {
+    let name = ["Consul at ", &consul.addresses.join(", ")].concat();
+    plan.sources.push(Source { name, kind: SourceKind::Consul(consul), allow_empty });
 }
 
-/// Files as a source, from `a,b`; no pattern means all of a folder's files.
-fn file_source(paths: &str, filter: Option<&str>, allow_empty: bool) -> Result<Source> {
+/// Adds the environment.
+#[inline(never)]
+fn add_environment(plan: &mut Plan, allow_empty: bool) {
+    plan.sources.push(Source { name: "the environment".to_string(), kind: SourceKind::Env, allow_empty });
+}
+
+/// Adds files, from `a,b`; no pattern means all of a folder's files. Gives their names.
+#[inline(never)]
+fn add_files(plan: &mut Plan, paths: &str, filter: Option<&str>, allow_empty: bool) -> Result<String> {
     let filter = filter.unwrap_or("*").to_string();
     if crate::text::path::compile(&filter).is_none() {
-        return Err(Error::config(format!("the filter {filter} is no pattern such as *.yaml")));
+        return Err(Error::filled(Kind::Config, "the filter % is no pattern such as *.yaml", &[&filter]));
     }
     // No blanks here: they may stand in a path.
     let paths: Vec<&str> = paths.split(',').filter(|p| !p.is_empty()).collect();
     if paths.is_empty() {
         return Err(Error::config("no file is named"));
     }
-    let name = format!("files {}", paths.join(", "));
+    let names = paths.join(", ");
     let paths = paths.into_iter().map(PathBuf::from).collect();
-    Ok(Source { name, kind: SourceKind::Files { paths, filter }, allow_empty })
+    let kind = SourceKind::Files { paths, filter };
+    plan.sources.push(Source { name: ["files ", &names].concat(), kind, allow_empty });
+    Ok(names)
 }
 
 /// Joins as Go's path.Join does, with a leading `/`.

@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::draft::{Draft, assemble, same_destination};
+use super::draft::{same_destination, want, wire};
 use super::options::Options;
 use super::table::{Document, Table};
 use super::{
-    World, consul_at, consul_source, etcd_source, file_source, join, options, owned, reload, resource, srv_record,
+    World, add_consul, add_environment, add_etcd, add_files, consul_at, join, options, owned, reload, resource,
+    srv_record,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::guard::Guard;
 use crate::plan::{
     App, Command, Consul, Form, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source, SourceKind,
@@ -65,41 +66,40 @@ static APP: &[&str] = &["command", "reload", "reload_timeout", "stop_signal", "s
 static SETTLE: &[&str] = &["quiet", "max"];
 static LOG: &[&str] = &["format", "level"];
 
-/// The plan.
+/// Fills the plan.
 ///
 /// # Errors
 /// `Kind::Usage` for the command line, `Kind::Config` for what it names.
 #[inline(never)]
-pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
+pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     let (file, text) = config(options, world)?;
     let document = Document::parse(&file, &text)?;
     let root = document.root();
     root.only(TOP);
 
-    let sources = sources(&root, options, world)?;
-    let mut drafts = Vec::new();
+    let names = sources(plan, &root, options, world)?;
     for t in root.tables("template") {
-        drafts.push(template(&t, &sources, options, world)?);
+        template(plan, &t, &names, options, world)?;
     }
     for given in options.all("template") {
-        drafts.push(template_option(given, &sources, options, world)?);
+        template_option(plan, given, &names, options, world)?;
     }
     document.verdict()?;
-    if let Some((_, why)) = same_destination(&drafts) {
+    if let Some((_, why)) = same_destination(&plan.templates) {
         return Err(Error::config(why));
     }
-    let sources: Vec<Source> = sources.into_iter().map(|s| s.source).collect();
-    let (watches, templates) = assemble(drafts, &sources);
-    let once = options.is_set("once") || root.bool("once", false);
-    let mut plan =
-        Plan { sources, watches, templates, once, start_timeout: root.time("start_timeout"), ..Plan::default() };
-    (plan.app, plan.target) = app(options, root.has("app").then(|| root.table("app")), world)?;
+    wire(plan);
+    plan.once = options.is_set("once") || root.bool("once", false);
+    plan.start_timeout = root.time("start_timeout");
+    add_app(plan, options, root.has("app").then(|| root.table("app")), world)?;
     if plan.templates.is_empty() && plan.app.is_none() {
         document.verdict()?;
         let text = "nothing to do: no --template, no [[template]] and no program; see pilotfish --help";
         return Err(Error::usage(text));
     }
-    plan.app = plan.app.filter(|_| !once);
+    if plan.once {
+        plan.app = None;
+    }
     let t = root.table("settle");
     t.only(SETTLE);
     plan.pace.quiet = t.time("quiet").unwrap_or(0);
@@ -109,46 +109,61 @@ pub fn plan(argv0: &str, options: &Options, world: &World) -> Result<Plan> {
     t.only(LOG);
     plan.log.format = t.parsed("format", options::log_format).unwrap_or(LogFormat::Default);
     plan.log.level = t.parsed("level", options::log_level).unwrap_or(Level::Info);
-    common(&mut plan, argv0, options);
-    document.verdict()?;
-    Ok(plan)
+    common(plan, options);
+    document.verdict()
 }
 
-/// The sources, of the file or of the command line.
+/// What the n-th source is called, and the prefix of its keys.
+struct Name {
+    name: String,
+    /// What its URL says behind the address: keys are below it.
+    prefix: String,
+}
+
+/// Adds the sources, of the file or of the command line.
 #[inline(never)]
-fn sources(root: &Table, options: &Options, world: &World) -> Result<Vec<NamedSource>> {
-    let mut sources: Vec<NamedSource> = Vec::new();
+fn sources(plan: &mut Plan, root: &Table, options: &Options, world: &World) -> Result<Vec<Name>> {
+    let mut names = Vec::new();
     let table = root.table("source");
     for name in table.keys() {
-        sources.push(source(name, &table.table(name), options, world)?);
+        let t = table.table(name);
+        t.only(SOURCE);
+        let url = t.required("url");
+        t.document().verdict()?;
+        let prefix = source(plan, url, &t, options, world);
+        t.document().verdict()?;
+        let prefix = prefix.map_err(|e| t.error("url", &["is no source: ", &e.text].concat()))?;
+        names.push(Name { name: name.to_string(), prefix });
     }
     if let Some(url) = options.get("source") {
         // On the command line there is one source; it takes the place of those in the file.
+        plan.sources.clear();
         let none = Document::parse("", "")?;
         let shown = url.rsplit('@').next().unwrap_or(url); // a password may stand before it
-        let wrong = |why: String| Error::usage(format!("--source {shown}: {why}"));
-        sources = vec![build_source("", url, &none.root(), options, world).map_err(|e| wrong(e.into_text()))?];
+        let wrong = |e: Error| Error::filled(Kind::Usage, "--source %: %", &[shown, &e.text]);
+        let prefix = source(plan, url, &none.root(), options, world).map_err(wrong)?;
+        names = vec![Name { name: String::new(), prefix }];
     }
-    Ok(sources)
+    Ok(names)
 }
 
-/// The one source there is, and the prefix of its keys.
+/// Adds the one source there is, and gives the prefix of its keys.
 ///
 /// # Errors
 /// There is none, or several; or what is wrong with it.
-pub fn only_source(options: &Options, world: &World) -> Result<(Source, String)> {
+pub fn only_source(options: &Options, plan: &mut Plan, world: &World) -> Result<String> {
     let (file, text) = config(options, world)?;
     let document = Document::parse(&file, &text)?;
-    let mut all = sources(&document.root(), options, world)?;
+    let mut all = sources(plan, &document.root(), options, world)?;
     document.verdict()?;
     match (all.pop(), all.pop()) {
-        (Some(one), None) => Ok((one.source, one.prefix)),
+        (Some(one), None) => Ok(one.prefix),
         _ => Err(Error::usage("say which source by --source URL (or PILOTFISH_SOURCE)")),
     }
 }
 
 /// What the options say of any plan, over what it says already.
-pub fn common(plan: &mut Plan, argv0: &str, options: &Options) {
+pub fn common(plan: &mut Plan, options: &Options) {
     if let Some((quiet, max)) = options.parsed("settle", options::settle) {
         (plan.pace.quiet, plan.pace.max) = (quiet, max);
     }
@@ -156,7 +171,6 @@ pub fn common(plan: &mut Plan, argv0: &str, options: &Options) {
     plan.start_timeout = options.parsed("start-timeout", options::time).or(plan.start_timeout);
     plan.log.format = options.parsed("log-format", options::log_format).unwrap_or(plan.log.format);
     plan.log.level = options.parsed("log-level", options::log_level).unwrap_or(plan.log.level);
-    plan.log.program = argv0.to_string();
 }
 
 /// The configuration's name and text: a file, or the text itself in PILOTFISH_CONFIG.
@@ -169,31 +183,16 @@ fn config(options: &Options, world: &World) -> Result<(String, String)> {
     }
 }
 
-struct NamedSource {
-    name: String,
-    source: Source,
-    /// What its URL says behind the address: keys are below it.
-    prefix: String,
-}
-
+/// Adds a source, and gives the prefix of its keys.
 #[inline(never)]
-fn source(name: &str, t: &Table, options: &Options, world: &World) -> Result<NamedSource> {
-    t.only(SOURCE);
-    let url = t.required("url");
-    t.document().verdict()?;
-    let source = build_source(name, url, t, options, world);
-    t.document().verdict()?;
-    source.map_err(|e| t.error("url", &["is no source: ", &e.text].concat()))
-}
-
-fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &World) -> Result<NamedSource> {
+fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &World) -> Result<String> {
     let allow_empty = t.bool("allow_empty", false) || options.is_set("allow-empty");
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     let bare = rest.strip_prefix("//").unwrap_or(rest);
     let mut prefix = "/".to_string();
     let service = if scheme.starts_with("etcd") { "etcd-client" } else { "consul" };
     let srv = srv_record(t.str("srv_record"), t.str("srv_domain"), service).map(|r| [crate::plan::SRV, &r].concat());
-    let source = match scheme {
+    match scheme {
         "consul" | "consul+http" | "consul+unix" => {
             let (mut hosts, mut path) = bare.split_once('/').unwrap_or((bare, ""));
             if scheme == "consul+unix" {
@@ -218,7 +217,7 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             c.max_stale = t.time("max_stale");
             c.wait = t.time("wait").unwrap_or(c.wait);
             consul_options(&mut c, options);
-            consul_source(c, allow_empty)
+            add_consul(plan, c, allow_empty);
         }
         "consul+https" => {
             return Err(Error::config("this version speaks no TLS; use consul:// or consul+unix://"));
@@ -232,27 +231,29 @@ fn build_source(name: &str, url: &str, t: &Table, options: &Options, world: &Wor
             // The one option of Consul's that is etcd's too.
             let mut c = Consul { wait: t.time("wait").unwrap_or(60_000), ..Consul::default() };
             consul_options(&mut c, options);
-            etcd_source((if scheme == "etcd" { 3 } else { 2 }, hosts, "http"), basic, c.wait, allow_empty)?
+            add_etcd(plan, (if scheme == "etcd" { 3 } else { 2 }, hosts, "http"), basic, c.wait, allow_empty)?;
         }
         "etcd+https" | "etcd2+https" => {
             return Err(Error::config("this version speaks no TLS; use etcd:// or etcd2://"));
         }
         "dir" if !rest.is_empty() => {
-            let name = format!("folder {bare}");
-            Source { name, kind: SourceKind::Dir(PathBuf::from(bare)), allow_empty }
+            let name = ["folder ", bare].concat();
+            plan.sources.push(Source { name, kind: SourceKind::Dir(PathBuf::from(bare)), allow_empty });
         }
-        "file" => file_source(bare, t.str("filter"), allow_empty)?,
+        "file" => {
+            add_files(plan, bare, t.str("filter"), allow_empty)?;
+        }
         "env" => {
             prefix = join(rest, "");
-            Source { name: "the environment".to_string(), kind: SourceKind::Env, allow_empty }
+            add_environment(plan, allow_empty);
         }
         _ => {
             let want = "expected consul://host:port/prefix, consul+unix:///path, etcd://host:port/prefix, \
                         etcd2://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
             return Err(Error::config(want));
         }
-    };
-    Ok(NamedSource { name: name.to_string(), source, prefix })
+    }
+    Ok(prefix)
 }
 
 /// The options that say how to talk to Consul, over what is known already.
@@ -273,7 +274,7 @@ fn dialect_of(name: &str) -> Dialect {
 }
 
 #[inline(never)]
-fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World) -> Result<Draft> {
+fn template(plan: &mut Plan, t: &Table, sources: &[Name], options: &Options, world: &World) -> Result<()> {
     t.only(TEMPLATE);
     let dest = t.required("dest");
     let (src, text) = (t.str("src"), t.str("text"));
@@ -300,13 +301,18 @@ fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World
     let base = sources.get(source).map_or("/", |s| s.prefix.as_str());
     let hidden = join(base, t.str("prefix").unwrap_or(""));
     let keys = t.strs("keys").unwrap_or_else(|| vec!["/".to_string()]);
-    let wants = if sources.is_empty() { Vec::new() } else { keys.iter().map(|k| below(&hidden, k)).collect() };
+    let mut inputs = Vec::new();
+    if !sources.is_empty() {
+        for key in &keys {
+            inputs.push(want(source, &hidden, below(&hidden, key)));
+        }
+    }
     let mut template = Template {
         dialect: t.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(&name)),
         name,
         text,
         dest: resource::destination(t, dest, world, false),
-        inputs: Vec::new(),
+        inputs,
         guard: resource::guard(t),
         check: command(t, "check", t.time("check_timeout").unwrap_or(CHECK)),
         reload: reload::read(t, true, world),
@@ -314,8 +320,8 @@ fn template(t: &Table, sources: &[NamedSource], options: &Options, world: &World
         group: 0,
     };
     template.dest.make_dirs |= options.is_set("make-dirs");
-    t.document().verdict()?;
-    Ok(Draft { template, source, wants, hidden })
+    plan.templates.push(template);
+    t.document().verdict()
 }
 
 /// Everything below a prefix ends in `/`, so that `/prod` does not fetch `/production` too.
@@ -342,16 +348,18 @@ pub fn command(t: &Table, key: &str, timeout: Millis) -> Option<Command> {
 }
 
 #[inline(never)]
-fn template_option(given: &str, sources: &[NamedSource], options: &Options, world: &World) -> Result<Draft> {
+fn template_option(plan: &mut Plan, given: &str, sources: &[Name], options: &Options, world: &World) -> Result<()> {
     let Some((src, dest)) = given.split_once(':').filter(|(s, d)| !s.is_empty() && !d.is_empty()) else {
-        return Err(Error::usage(format!("--template {given}: expected SRC:DEST")));
+        return Err(Error::filled(Kind::Usage, "--template %: expected SRC:DEST", &[given]));
     };
-    let hidden = sources.first().map_or("/", |s| s.prefix.as_str()).to_string();
-    let dialect = options.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(src));
-    let template = Template {
+    let mut inputs = Vec::new();
+    if let Some(source) = sources.first() {
+        inputs.push(want(0, &source.prefix, below(&source.prefix, "/")));
+    }
+    plan.templates.push(Template {
         name: src.to_string(),
         text: world.text(Path::new(src), "the template")?,
-        dialect,
+        dialect: options.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(src)),
         dest: crate::dest::Dest {
             path: PathBuf::from(dest),
             mode: None,
@@ -359,23 +367,23 @@ fn template_option(given: &str, sources: &[NamedSource], options: &Options, worl
             gid: None,
             make_dirs: options.is_set("make-dirs"),
         },
-        inputs: Vec::new(),
+        inputs,
         guard: Guard::default(),
         check: None,
         reload: None,
         rollback: false,
         group: 0,
-    };
-    let wants = if sources.is_empty() { Vec::new() } else { vec![below(&hidden, "/")] };
-    Ok(Draft { template, source: 0, wants, hidden })
+    });
+    Ok(())
 }
 
-/// The app, if there is a program to run; without one, who is told of new files, if that is somebody elsewhere.
+/// Adds the app, if there is a program to run; without one, who is told of new files, if that is somebody elsewhere.
 ///
 /// # Errors
 /// `Kind::Usage` for the options; what is wrong with the table is kept there.
-pub fn app(options: &Options, t: Option<Table>, world: &World) -> Result<(Option<App>, Option<Reload>)> {
-    let mut app = App {
+#[inline(never)]
+pub fn add_app(plan: &mut Plan, options: &Options, t: Option<Table>, world: &World) -> Result<()> {
+    let app = plan.app.insert(App {
         argv: options.program.clone(),
         reload: Reload::Signal(1),
         stop_signal: 15,
@@ -383,10 +391,12 @@ pub fn app(options: &Options, t: Option<Table>, world: &World) -> Result<(Option
         restart: Restart::Never,
         probation: PROBATION,
         env_remove: vec!["PILOTFISH_TOKEN".to_string(), "PILOTFISH_CONFIG".to_string()],
-    };
+    });
     if let Some(t) = &t {
         t.only(APP);
-        app.reload = reload::read(t, false, world).unwrap_or(app.reload);
+        if let Some(reload) = reload::read(t, false, world) {
+            app.reload = reload;
+        }
         if app.argv.is_empty() {
             match command(t, "command", 0) {
                 Some(c) => app.argv = c.words("{src}", "{dest}", true)?,
@@ -404,11 +414,11 @@ pub fn app(options: &Options, t: Option<Table>, world: &World) -> Result<(Option
             app.reload = reload::how(how, &["--", option].concat(), world)?;
         }
     }
-    if app.argv.is_empty() {
-        return Ok((None, Some(app.reload).filter(Reload::is_elsewhere)));
-    }
     app.stop_signal = options.parsed("stop-signal", options::signal_number).unwrap_or(app.stop_signal);
     app.stop_timeout = options.parsed("stop-timeout", options::time).unwrap_or(app.stop_timeout);
     app.restart = options.parsed("restart", options::restart).unwrap_or(app.restart);
-    Ok((Some(app), None))
+    if app.argv.is_empty() {
+        plan.target = plan.app.take().map(|app| app.reload).filter(Reload::is_elsewhere);
+    }
+    Ok(())
 }

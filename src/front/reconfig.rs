@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::flags::{self, Words};
-use super::{Invocation, World, etcd_source};
+use super::{World, add_etcd};
 use crate::dest::Dest;
 use crate::error::{Error, Kind, Result};
 use crate::formats::json;
@@ -60,28 +60,28 @@ pub static KEYS: &[(&str, u8)] = &[
     ("splay", b't'),
 ];
 
-/// Reads the command line behind `reconfig`.
+/// Reads the command line behind `reconfig` into the plan, or gives what to print.
 ///
 /// # Errors
 /// `Kind::Usage` for the command line, `Kind::Fatal` where a folder is missing, `Kind::Config` for what is not in this
 /// version.
 #[inline(never)]
-pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
+pub fn read(args: Vec<String>, plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
     let (given, words) = flags::read(args, &flags::all(HELP), Words::AnywhereCut, "reconfig")?;
     let get = |name: &str| given.get(name);
     let is_set = |name: &str| given.is_set(name);
     if is_set("help") {
-        return Ok(Invocation::Print(HELP.to_string()));
+        return Ok(Some(HELP));
     }
     if is_set("version") {
-        return Ok(Invocation::Print(concat!("reconfig (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n").to_string()));
+        return Ok(Some(concat!("reconfig (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n")));
     }
     let (prefix, port) = (get("prefix").unwrap_or(""), get("port").unwrap_or("4001"));
     if !prefix.is_empty() && !prefix.starts_with('/') {
-        return Err(refuse(Kind::Usage, "--prefix %: it must begin with /", prefix));
+        return Err(Error::filled(Kind::Usage, "--prefix %: it must begin with /", &[prefix]));
     }
     if port.parse::<u16>().is_err() {
-        return Err(refuse(Kind::Usage, "--port %: expected a number up to 65535", port));
+        return Err(Error::filled(Kind::Usage, "--port %: expected a number up to 65535", &[port]));
     }
     for file in ["ssl_cafile", "ssl_cert", "ssl_key"] {
         if let Some(path) = get(file) {
@@ -89,12 +89,14 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
         }
     }
     if let Some(name) = given.first("ssl") {
-        return Err(refuse(Kind::Config, "--%: this version speaks no TLS", name));
+        return Err(Error::filled(Kind::Config, "--%: this version speaks no TLS", &[name]));
     }
     let host = get("host").unwrap_or("127.0.0.1");
     let pattern = if host.contains(':') && !host.starts_with('[') { "[%]:%" } else { "%:%" };
-    let mut source = etcd_source((2, &fill(pattern, &[host, port]), "http"), None, WAIT, false)?;
-    if let (Some(record), SourceKind::Etcd(etcd)) = (get("srv"), &mut source.kind) {
+    add_etcd(plan, (2, &fill(pattern, &[host, port]), "http"), None, WAIT, false)?;
+    if let (Some(record), [source]) = (get("srv"), plan.sources.as_mut_slice())
+        && let SourceKind::Etcd(etcd) = &mut source.kind
+    {
         source.name = fill("etcd by the SRV record %", &[record]);
         etcd.endpoints = vec![[SRV, record].concat()];
     }
@@ -102,34 +104,25 @@ pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation>
     for folder in [dir.clone(), dir.join("conf.d"), dir.join("templates")] {
         if !world.is_folder(&folder) {
             let name = folder.display().to_string();
-            return Err(refuse(Kind::Fatal, "Missing config dirs: there is no folder %", &name));
+            return Err(Error::filled(Kind::Fatal, "Missing config dirs: there is no folder %", &[&name]));
         }
     }
-    let mut found = Found { plan: Box::default(), prefix, dir: &dir, world };
-    let plan = &mut found.plan;
-    plan.sources.push(source);
     plan.once = is_set("onetime");
     plan.noop = is_set("notreally");
     (plan.is_lenient, plan.rereads, plan.toggles_debug) = (true, true, true);
     if is_set("debug") {
         plan.log.level = Level::Debug;
     }
-    plan.log.program = argv0.to_string();
     for word in words {
-        plan.notes.push((Level::Warning, fill("the word % means nothing here", &[&word])));
+        plan.note(Level::Warning, "the word % means nothing here", &[&word]);
     }
-    found.all()?;
-    Ok(Invocation::Run(found.plan))
-}
-
-#[inline(never)]
-fn refuse(kind: Kind, pattern: &str, word: &str) -> Error {
-    Error::new(kind, fill(pattern, &[word]))
+    Found { plan, prefix, dir: &dir, world }.all()?;
+    Ok(None)
 }
 
 /// What the folder holds, as far as it is read.
 struct Found<'a> {
-    plan: Box<Plan>,
+    plan: &'a mut Plan,
     prefix: &'a str,
     dir: &'a Path,
     world: &'a World<'a>,
@@ -151,8 +144,7 @@ impl Found<'_> {
             }
         }
         if self.plan.templates.is_empty() && self.plan.broken.is_empty() {
-            let text = fill("there is no JSON file in %", &[&folder.display().to_string()]);
-            self.plan.notes.push((Level::Warning, text));
+            self.plan.note(Level::Warning, "there is no JSON file in %", &[&folder.display().to_string()]);
         }
         Ok(())
     }
@@ -209,8 +201,7 @@ impl Found<'_> {
         let template = self.dir.join("templates").join(source.trim_start_matches('/'));
         let body = self.world.text(&template, "the template").map_err(|e| error(": %", [&e.text, ""]))?;
         let id = if text("id").is_empty() { file } else { text("id") };
-        let note = fill("%: % makes % by %", &[id, &key, target, source]);
-        self.plan.notes.push((Level::Debug, note));
+        self.plan.note(Level::Debug, "%: % makes % by %", &[id, &key, target, source]);
         // Each has a query for itself, which fetches the alternative keys, too.
         let watch = self.plan.watches.len();
         self.plan.watches.push(Watch { source: 0, prefix: key.clone() });
@@ -339,10 +330,10 @@ mod tests {
         let list = |_: &Path| Ok(all.iter().map(|(p, _)| p.clone()).collect());
         let world = World { vars: &[], read: &read, files: &list };
         let args: Vec<String> = args.iter().map(|a| (*a).to_string()).collect();
-        match super::read("reconfig", args, &world).map_err(Error::into_text)? {
-            Invocation::Run(plan) => Ok(*plan),
-            Invocation::Print(text) => Err(text),
-            Invocation::Check(_) | Invocation::Kv(_) => panic!("nobody asked"),
+        let mut plan = Plan::default();
+        match super::read(args, &mut plan, &world).map_err(Error::into_text)? {
+            None => Ok(plan),
+            Some(text) => Err(text.to_string()),
         }
     }
 

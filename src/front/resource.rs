@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::draft::Draft;
+use super::backend::spelled;
+use super::draft::want;
 use super::table::{Document, Table};
 use super::{World, join};
 use crate::dest::Dest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::guard::Guard;
-use crate::plan::{Command, Form, Level, Millis, Reload, Template};
+use crate::plan::{Command, Form, Millis, Plan, Reload, Template};
 use crate::template::Dialect;
 
 /// A check that takes longer is killed, in milliseconds. confd has no limit.
@@ -37,30 +38,38 @@ static KEYS: &[&str] = &[
     "require",
 ];
 
-/// Reads one template resource. `make_dirs` is for resources that do not say; `template` gives the text of a template by
-/// its `src`. A key that is none is no error where there are `notes` to tell of it, as it is none to confd.
+/// What all template resources of a door have in common.
+pub struct Resources<'a> {
+    /// Where keys come from, by confd's name.
+    pub backend: &'a str,
+    /// The global prefix.
+    pub prefix: &'a str,
+    /// Where files come from.
+    pub world: &'a World<'a>,
+    /// For resources that do not say.
+    pub make_dirs: bool,
+    /// A key that is none is an error; to confd it is none.
+    pub is_strict: bool,
+    /// The text of a template by its `src`.
+    pub template: &'a dyn Fn(&str) -> Result<String>,
+}
+
+/// Reads one template resource and adds its template.
 ///
 /// # Errors
 /// `Kind::Config`, naming file, line and key.
 #[inline(never)]
-pub fn read(
-    file: &str,
-    text: &str,
-    global_prefix: &str,
-    world: &World,
-    make_dirs: bool,
-    template: &dyn Fn(&str) -> Result<String>,
-    notes: Option<&mut Vec<(Level, String)>>,
-) -> Result<Draft> {
+pub fn read(plan: &mut Plan, all: &Resources, file: &str, text: &str) -> Result<()> {
     let document = Document::parse_as_go(file, text)?;
     let root = document.root();
     if !root.has("template") {
-        return Err(Error::config(format!("{file}: there is no [template] table in it")));
+        return Err(Error::filled(Kind::Config, "%: there is no [template] table in it", &[file]));
     }
     let t = root.table("template");
-    match notes {
-        Some(notes) => notes.extend(t.strangers(KEYS)),
-        None => t.only(KEYS),
+    if all.is_strict {
+        t.only(KEYS);
+    } else {
+        t.strangers(KEYS, &mut plan.notes);
     }
     let src = t.required("src");
     let dest = t.required("dest");
@@ -70,12 +79,12 @@ pub fn read(
     if !matches!(mode, "replace" | "concat") {
         t.wrong("prefix_mode", "must be \"replace\" or \"concat\"");
     }
-    let prefix = match (mode, global_prefix) {
-        ("concat", _) => join(global_prefix, own),
+    let prefix = match (mode, all.prefix) {
+        ("concat", global) => join(global, own),
         (_, "") => join(own, ""),
-        _ => join(global_prefix, ""),
+        (_, global) => join(global, ""),
     };
-    let wants = t.strs("keys").unwrap_or_default().iter().map(|k| join(&prefix, k)).collect();
+    let keys = t.strs("keys").unwrap_or_default();
     let command = |key: &str, form: Form, timeout: &str, default: Millis| -> Option<Command> {
         let timeout = t.time(timeout).unwrap_or(default);
         let line = t.str(key).filter(|c| !c.trim().is_empty())?;
@@ -83,23 +92,28 @@ pub fn read(
     };
     let check = command("check_cmd", Form::Go, "check_timeout", CHECK);
     let reload = command("reload_cmd", Form::Fields, "reload_timeout", RELOAD);
-    let dest = destination(&t, dest, world, make_dirs);
+    let dest = destination(&t, dest, all.world, all.make_dirs);
     let guard = guard(&t);
     let rollback = t.bool("rollback", false);
     document.verdict()?;
-    let template = Template {
+    let mut inputs = Vec::new();
+    let hidden = spelled(all.backend, prefix.clone());
+    for key in &keys {
+        inputs.push(want(0, &hidden, spelled(all.backend, join(&prefix, key))));
+    }
+    plan.templates.push(Template {
         name: src.to_string(),
-        text: template(src)?,
+        text: (all.template)(src)?,
         dialect: Dialect::Go,
         dest,
-        inputs: Vec::new(),
+        inputs,
         guard,
         check,
         reload: reload.map(Reload::Command),
         rollback,
         group: 0,
-    };
-    Ok(Draft { template, source: 0, wants, hidden: prefix })
+    });
+    Ok(())
 }
 
 /// Path, owner and mode of a destination, as confd and pilotfish.toml both write them. `make_dirs` is for those that do not
@@ -152,7 +166,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn draft(text: &str, prefix: &str) -> std::result::Result<Draft, String> {
+    fn draft(text: &str, prefix: &str) -> std::result::Result<Template, String> {
         let world = World {
             vars: &[],
             read: &|p| {
@@ -161,7 +175,22 @@ mod tests {
             },
             files: &|_| Ok(Vec::new()),
         };
-        super::read("r.toml", text, prefix, &world, false, &|_| Ok("text".to_string()), None).map_err(Error::into_text)
+        let template = |_: &str| Ok("text".to_string());
+        let all = Resources {
+            backend: "consul",
+            prefix,
+            world: &world,
+            make_dirs: false,
+            is_strict: true,
+            template: &template,
+        };
+        let mut plan = Plan::default();
+        super::read(&mut plan, &all, "r.toml", text).map_err(Error::into_text)?;
+        Ok(plan.templates.remove(0))
+    }
+
+    fn wants(t: &Template) -> Vec<&str> {
+        t.inputs.iter().map(|i| i.prefix.as_str()).collect()
     }
 
     #[test]
@@ -169,14 +198,14 @@ mod tests {
         let base = "[template]\nsrc = 's.tmpl'\ndest = '/d'\n";
         let with = |more: &str| [base, more].concat();
         let d = draft(&with("keys = ['/a', 'b']\nprefix = '/p'\nmode = '0640'\nowner = 'web'"), "").unwrap();
-        assert_eq!(d.wants, ["/p/a", "/p/b"]);
-        assert_eq!(d.hidden, "/p");
-        assert_eq!((d.template.dest.mode, d.template.dest.uid), (Some(0o640), Some(33)));
+        assert_eq!(wants(&d), ["/p/a", "/p/b"]);
+        assert_eq!(d.inputs.first().unwrap().strip, 2);
+        assert_eq!((d.dest.mode, d.dest.uid), (Some(0o640), Some(33)));
         let d = draft(&with("keys = ['/a']\nprefix = '/p'"), "/g").unwrap();
-        assert_eq!(d.wants, ["/g/a"], "the global prefix replaces");
+        assert_eq!(wants(&d), ["/g/a"], "the global prefix replaces");
         let d = draft(&with("keys = ['/a']\nprefix = '/p'\nprefix_mode = 'concat'"), "/g").unwrap();
-        assert_eq!(d.wants, ["/g/p/a"]);
-        assert_eq!(draft(&with("mode = '644'"), "").unwrap().template.dest.mode, Some(0o644));
+        assert_eq!(wants(&d), ["/g/p/a"]);
+        assert_eq!(draft(&with("mode = '644'"), "").unwrap().dest.mode, Some(0o644));
         for (text, want) in [
             ("[template]\nsrc = 's'\n", "r.toml:1: `template.dest` is missing"),
             ("a = 1\n", "r.toml: there is no [template] table"),

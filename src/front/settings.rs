@@ -156,11 +156,13 @@ impl<'a> Settings<'a> {
         Ok(())
     }
 
-    /// What is in confd.toml and means nothing, as for confd.
-    pub fn notes(&self) -> Vec<(Level, String)> {
+    /// Tells of what is in confd.toml and means nothing, as for confd.
+    pub fn add_notes(&self, notes: &mut Vec<(Level, String)>) {
         let keys: Vec<String> = names().into_iter().map(|(_, key)| key).filter(|k| !k.is_empty()).collect();
         let known: Vec<&str> = keys.iter().map(String::as_str).collect();
-        self.file.as_ref().map_or(Vec::new(), |file| file.root().strangers(&known))
+        if let Some(file) = &self.file {
+            file.root().strangers(&known, notes);
+        }
     }
 
     /// All values of a flag, from where it was said first. One in confd.toml that is none is wrong once it is asked for.

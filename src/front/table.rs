@@ -98,14 +98,14 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The keys that are none of these, each with a word about it.
-    pub fn strangers(&self, known: &[&str]) -> Vec<(Level, String)> {
-        let strange = self.map.keys().filter(|k| !known.iter().any(|n| n.eq_ignore_ascii_case(k)));
-        let tell = |k: &String| {
-            let text = ["is no key here and counts for nothing; there are ", &known.join(", ")].concat();
-            (Level::Warning, self.error(k, &text).into_text())
-        };
-        strange.map(tell).collect()
+    /// Tells of the keys that are none of these.
+    pub fn strangers(&self, known: &[&str], notes: &mut Vec<(Level, String)>) {
+        for k in self.map.keys() {
+            if !known.iter().any(|n| n.eq_ignore_ascii_case(k)) {
+                let text = ["is no key here and counts for nothing; there are ", &known.join(", ")].concat();
+                notes.push((Level::Warning, self.error(k, &text).into_text()));
+            }
+        }
     }
 
     /// The value of a key.
