@@ -630,6 +630,7 @@ fn the_same_content_is_neither_written_nor_reloaded() {
     // Nor at a start that finds everything in place.
     let proc = w.run_in(pilotfish().args(["--log-level=debug"]), &(toml + &probe(&["wait"]))).spawn();
     proc.wait_line("ready pid=", WAIT);
+    proc.wait_line("other in sync", WAIT); // the log is another stream, and its last line may be read later
     proc.check(count(&proc, "same in sync") == 1 && count(&proc, "has been updated") == 0, "all is in sync");
     assert_eq!(look(), before);
 }
