@@ -1,7 +1,7 @@
 //! `pilotfish kv`: a source's keys for people and scripts, by the same sources that templates read. It reads all that is
 //! asked for at once, changes one key or tree, or tells of each change until it is ended.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use crate::base64;
@@ -51,12 +51,26 @@ pub struct Query {
 pub fn run(q: &Query) -> Result<i32> {
     let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
     let (post, stop) = (Post::new(pipe.writer()), Stop::new()?);
+    if let (Verb::Change(Change::Set(value, ttl)), Some(source)) = (&q.verb, q.plan.sources.first()) {
+        let mut value = value.clone();
+        if value == b"-" {
+            value.clear();
+            let read = std::io::stdin().read_to_end(&mut value);
+            read.map_err(|e| Error::fatal(Error::io("read the value from standard input", &e).into_text()))?;
+        }
+        return change::make(source, &q.key, &Change::Set(value, *ttl), &stop).map(|()| 0);
+    }
     source::start(&q.plan, &post, &stop)?;
     let mut last: Option<Arc<Snapshot>> = None;
+    let mut is_down = false;
     loop {
         pipe.wait(None);
         pipe.drain();
         for (_, news) in post.take() {
+            if is_down && !matches!(news, News::Trouble(..)) {
+                is_down = false;
+                say("the source answers again");
+            }
             match (news, &q.verb, &last) {
                 (News::Data(new), Verb::Watch, Some(old)) => {
                     for key in old.changed(&new).into_iter().filter(|key| q.is_meant(key)) {
@@ -69,8 +83,11 @@ pub fn run(q: &Query) -> Result<i32> {
                     q.answer(&all, &stop)?;
                     return Ok(0);
                 }
+                // Said once when it begins and once when it ends.
                 (News::Trouble(text, _), Verb::Watch, _) => {
-                    let _ = std::io::stderr().write_all(fill("pilotfish: %\n", &[&text]).as_bytes());
+                    if !std::mem::replace(&mut is_down, true) {
+                        say(&text);
+                    }
                 }
                 (News::Trouble(text, _), _, _) => return Err(Error::transient(text)),
                 (News::Recovered, _, _) => {}
@@ -211,5 +228,10 @@ fn print_json(value: &Value, indent: Option<usize>) -> Result<()> {
 
 fn print(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| Error::io("write to standard output", &e))
+    let done = out.write_all(bytes).and_then(|()| out.flush());
+    done.map_err(|e| Error::fatal(Error::io("write to standard output", &e).into_text()))
+}
+
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(fill("pilotfish: %\n", &[text]).as_bytes());
 }

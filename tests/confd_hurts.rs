@@ -187,6 +187,25 @@ fn a_missing_folder_is_tried_again_or_made() {
 }
 
 #[test]
+fn a_reload_needs_no_client_in_the_image() {
+    let fake = FakeHttp::start(|_| Answer::reply(204, &[], ""));
+    let site = Site::new();
+    site.resource(
+        "r",
+        "{{getv \"/v\"}}",
+        &format!("keys = [\"/v\"]\nreload_cmd = \"http://{}/-/reload\"", fake.addr()),
+    );
+    let p = site.confd(&["-onetime", "-backend", "env"]).env("V", "1").run(secs(20));
+    p.expect_exit(Exit::Code(0), secs(1));
+    let asked: Vec<String> = fake.requests().iter().map(|r| format!("{} {}", r.method, r.path)).collect();
+    assert_eq!(asked, ["POST /-/reload"]);
+    site.resource("r", "{{getv \"/v\"}}", "keys = [\"/v\"]\nreload_cmd = \"docker://?signal=HUP\"");
+    let p = site.confd(&["-onetime", "-backend", "env"]).env("V", "1").run(secs(20));
+    p.expect_exit(Exit::Code(1), secs(1));
+    p.check(p.stderr().contains("r.toml:5: `template.reload_cmd`"), "file and line");
+}
+
+#[test]
 fn a_symlink_stays_and_its_target_is_replaced() {
     let site = Site::new();
     site.dir.write("real/r", "old");

@@ -89,6 +89,11 @@ fn consul_by_hand() {
     ok(&below, &["set", "/k", "v"]);
     assert_eq!(consul.get("site/k").as_deref(), Some(&b"v"[..]));
     assert_eq!((ok(&below, &["ls"]), ok(&below, &["get", "k"])), ("/k\n".into(), "v\n".into()));
+    // What Consul's pages call a folder is a key too, and goes by the name it is shown by.
+    consul.put("fold/", "");
+    assert_eq!(ok(&source, &["ls", "-r", "/fold"]), "");
+    ok(&source, &["del", "/fold"]);
+    assert_eq!(consul.get("fold/"), None);
     consul.put("bin", [0xff, 0xfe]);
     assert_eq!(
         ok(&source, &["get", "--json", "bin"]).replace(char::is_whitespace, ""),
@@ -102,6 +107,8 @@ fn etcd_by_hand() {
     for scheme in ["etcd", "etcd2"] {
         let source = format!("{scheme}://{}", etcd.addr().trim_start_matches("http://"));
         all_verbs(&source);
+        ok(&source, &["set", "/leaf", "v"]);
+        refused(&source, &["get", "/leaf/under"], "there is no key /leaf/under");
         ok(&source, &["set", "--ttl", "1s", "/soon/gone", "v"]);
         assert_eq!(ok(&source, &["get", "/soon/gone"]), "v\n");
         wait_until(secs(20), "the end of the key", || {
@@ -125,12 +132,13 @@ fn folders_by_hand_and_what_can_only_be_read() {
     p.expect_exit(Exit::Code(0), secs(1));
     assert_eq!(p.stdout(), "v\n");
     // By variable, by file, and a value from standard input.
-    let p = pilotfish().args(["kv", "set", "/k", "-"]).env("PILOTFISH_SOURCE", &source).run(secs(20));
+    let script = "printf 'skipped\\nfrom\\nhere' | { read x; \"$0\" kv set /k -; }";
+    let p = Cmd::new("sh").args(["-c", script]).arg(pilotfish_bin()).env("PILOTFISH_SOURCE", &source).run(secs(20));
     p.expect_exit(Exit::Code(0), secs(1));
     let toml = dir.write("p.toml", format!("[source.x]\nurl = '{source}'\n"));
     let p = pilotfish().args(["kv", "get", "/k", "--config"]).arg(&toml).run(secs(20));
     p.expect_exit(Exit::Code(0), secs(1));
-    assert_eq!(p.stdout(), "\n", "standard input was empty");
+    assert_eq!(p.stdout(), "from\nhere\n");
 }
 
 #[test]
@@ -143,6 +151,10 @@ fn wrong_words_are_said_with_the_usage() {
         (&["kv", "get", "a", "b"], "there are too many words; usage"),
         (&["kv", "set", "a", "b", "--ttl", "x"], "--ttl x: expected a time"),
         (&["kv", "set", "a", "b", "--ttl"], "--ttl"),
+        (&["kv", "set", "a", "b", "--ttl", "0"], "--ttl 0: the key would be gone at once; usage"),
+        (&["kv", "get", "a", "--ttl", "5"], "--ttl is for kv set; usage"),
+        (&["kv", "del", "-r", "/", "--source", "consul://127.0.0.1:1/below"], "/ is no key; usage"),
+        (&["kv", "get", "a", "--source", "etcd://me:secret@h:1"], "have settings of their own: username, password"),
         (&["kv", "get", "a", "--nope"], "--nope"),
         (&["kv", "get", "a"], "say which source by --source URL"),
         (&["kv", "del", "-r", "/", "--source", "dir:/nowhere"], "/ is no key; usage"),

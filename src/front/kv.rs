@@ -38,12 +38,13 @@ pub fn read(args: Vec<String>, mut plan: Box<Plan>, world: &World) -> Result<Box
         "set" => {
             let value = match words.next() {
                 None => return Err(wrong("a value is missing")),
-                Some(v) if v == "-" => (world.read)(std::path::Path::new("/dev/stdin"))
-                    .map_err(|e| Error::io("read the value from standard input", &e))?,
                 Some(v) => v.into_bytes(),
             };
-            let ttl = options.parsed("ttl", time).unwrap_or(0);
-            Verb::Change(Change::Set(value, ttl.div_ceil(1000)))
+            let ttl = options.parsed("ttl", time);
+            if ttl == Some(0) {
+                return Err(wrong("--ttl 0: the key would be gone at once"));
+            }
+            Verb::Change(Change::Set(value, ttl.unwrap_or(0).div_ceil(1000)))
         }
         "" => return Err(wrong("nothing to do")),
         other => return Err(wrong(&["there is no kv ", other].concat())),
@@ -56,11 +57,14 @@ pub fn read(args: Vec<String>, mut plan: Box<Plan>, world: &World) -> Result<Box
     if words.next().is_some() {
         return Err(wrong("there are too many words"));
     }
-    let prefix = native::only_source(&options, &mut plan, world)?;
-    let key = join(&prefix, &key);
-    if key == "/" && matches!(verb, Verb::Change(_)) {
+    if options.is_set("ttl") && !matches!(verb, Verb::Change(Change::Set(..))) {
+        return Err(wrong("--ttl is for kv set"));
+    }
+    if join("", &key) == "/" && matches!(verb, Verb::Change(_)) {
         return Err(wrong("/ is no key"));
     }
+    let prefix = native::only_source(&options, &mut plan, world)?;
+    let key = join(&prefix, &key);
     // Files are read as a whole.
     let is_whole = matches!(plan.sources.as_slice(), [Source { kind: SourceKind::Files { .. }, .. }]);
     let watched = if is_whole { "/" } else { key.as_str() };

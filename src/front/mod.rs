@@ -223,6 +223,9 @@ fn server_address(server: &str, port: &str, text: &str, scheme: &str) -> Result<
     let shown = rest.rsplit('@').next().unwrap_or(rest);
     let wrong = |why: &str| Err(Error::filled(Kind::Config, "cannot use % at %://%: %", &[server, scheme, shown, why]));
     match scheme {
+        "http" | "tcp" if rest.contains('@') => {
+            wrong("the user and the password have settings of their own: username, password")
+        }
         "http" | "tcp" if !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) => {
             let bare = rest.rsplit(']').next().unwrap_or(rest);
             let port = match bare.rsplit_once(':') {

@@ -92,6 +92,10 @@ pub fn read(args: Vec<String>, plan: &mut Plan, world: &World) -> Result<Option<
         return Err(Error::filled(Kind::Config, "--%: this version speaks no TLS", &[name]));
     }
     let host = get("host").unwrap_or("127.0.0.1");
+    if host.contains("://") || host.matches(':').count() == 1 {
+        let want = "--host %: expected a name or an address alone; the port is said by --port";
+        return Err(Error::filled(Kind::Usage, want, &[host]));
+    }
     let pattern = if host.contains(':') && !host.starts_with('[') { "[%]:%" } else { "%:%" };
     add_etcd(plan, (2, &fill(pattern, &[host, port]), "http"), None, WAIT, false)?;
     if let (Some(record), [source]) = (get("srv"), plan.sources.as_mut_slice())
@@ -135,7 +139,8 @@ impl Found<'_> {
         let folder = self.dir.join("conf.d");
         for path in self.world.folder(&folder)? {
             let name = path.display().to_string();
-            if path.parent() != Some(&folder) || !name.ends_with(".json") {
+            let is_hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+            if path.parent() != Some(&folder) || !name.ends_with(".json") || is_hidden {
                 continue;
             }
             let text = self.world.text(&path, "the configuration");
@@ -257,6 +262,7 @@ fn fault_of(kind: u8, v: &Value) -> &'static str {
 fn time(v: &Value) -> Option<Millis> {
     match v {
         Value::Int(n) => u64::try_from(*n).ok().and_then(|n| n.checked_mul(1000)),
+        Value::Float(f) if (0.0..1e9).contains(f) => Some((f * 1000.0) as Millis),
         v => v.as_str().and_then(parse_duration),
     }
 }

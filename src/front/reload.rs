@@ -74,7 +74,7 @@ fn wrong(what: &str, text: &str, why: &str) -> Error {
 
 /// A reload of somebody elsewhere, if the text is the beginning of one.
 #[inline(never)]
-fn elsewhere(text: &str, what: &str, world: &World) -> Result<Option<Reload>> {
+pub fn elsewhere(text: &str, what: &str, world: &World) -> Result<Option<Reload>> {
     let (scheme, rest) = text.split_once(':').unwrap_or(("", ""));
     let fail = |text: &str, why: &str| Err(wrong(what, text, why));
     match scheme {
@@ -188,6 +188,9 @@ fn request_table(t: &Table, world: &World) -> Option<Reload> {
         }
     };
     r.timeout = t.time("timeout").unwrap_or(r.timeout);
+    if r.timeout == 0 {
+        t.wrong("timeout", "must be longer than nothing");
+    }
     r.retries = t.id("retries").unwrap_or(0);
     if r.retries > 10 {
         t.wrong("retries", "must be at most 10");
@@ -207,6 +210,9 @@ fn request_table(t: &Table, world: &World) -> Option<Reload> {
     for name in headers.keys() {
         let value = headers.str(name).unwrap_or("");
         let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if ["content-length", "transfer-encoding", "connection"].iter().any(|n| n.eq_ignore_ascii_case(name)) {
+            headers.wrong(name, "is written by pilotfish itself");
+        }
         // A value that breaks the line would be headers of its own.
         if !is_word || name.is_empty() || !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
             headers.wrong(name, "is no header: a name of letters and dashes, a text without line ends");

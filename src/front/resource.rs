@@ -91,7 +91,16 @@ pub fn read(plan: &mut Plan, all: &Resources, file: &str, text: &str) -> Result<
         Some(Command { argv: vec![line.to_string()], form, timeout })
     };
     let check = command("check_cmd", Form::Go, "check_timeout", CHECK);
-    let reload = command("reload_cmd", Form::Fields, "reload_timeout", RELOAD);
+    let reload = command("reload_cmd", Form::Fields, "reload_timeout", RELOAD).map(Reload::Command);
+    // No shell knows such a command; an image without a docker client needs none.
+    let elsewhere = super::reload::elsewhere(t.str("reload_cmd").unwrap_or("").trim(), "reload_cmd", all.world);
+    let reload = match elsewhere {
+        Ok(elsewhere) => elsewhere.or(reload),
+        Err(e) => {
+            t.wrong("reload_cmd", &e.text);
+            None
+        }
+    };
     let dest = destination(&t, dest, all.world, all.make_dirs);
     let guard = guard(&t);
     let rollback = t.bool("rollback", false);
@@ -109,7 +118,7 @@ pub fn read(plan: &mut Plan, all: &Resources, file: &str, text: &str) -> Result<
         inputs,
         guard,
         check,
-        reload: reload.map(Reload::Command),
+        reload,
         rollback,
         group: 0,
     });

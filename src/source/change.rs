@@ -97,6 +97,8 @@ fn at_consul(c: &Consul, key: &str, change: &Change, stop: &Stop) -> std::result
             Change::Set(value, _) => ask(server, "PUT", &path(""), &headers, value),
             Change::Delete(all) => {
                 ask(server, "DELETE", &path(""), &headers, &[])?;
+                // A "folder" of Consul's pages is shown without the `/` at its end.
+                ask(server, "DELETE", &path("/"), &headers, &[])?;
                 if *all { ask(server, "DELETE", &[&path("/"), "&recurse"].concat(), &headers, &[]) } else { Ok(()) }
             }
         }

@@ -83,7 +83,9 @@ fn answer(reply: &Reply, prefix: &str, secret: &str) -> Result<(u64, Snapshot), 
     match (reply.status, index) {
         (200, Some(index)) => Ok((index, decode(&reply.body, prefix)?)),
         (200, None) => Err("the answer names no index: it is none of etcd's".to_string()),
-        (404, Some(index)) => Ok((index, Snapshot::default())), // no such key
+        // No such key; or what would be above it is no folder (errorCode 104).
+        (404, Some(index)) => Ok((index, Snapshot::default())),
+        (400, Some(index)) if reply.body.starts_with(br#"{"errorCode":104"#) => Ok((index, Snapshot::default())),
         (status, _) => {
             let hint = match status {
                 401 | 403 => " (are user and password right, and may the user read this prefix?)",

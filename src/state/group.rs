@@ -465,7 +465,8 @@ impl State {
     pub(super) fn last_failure(&self) -> Option<&str> {
         let sources = self.watches.iter().filter_map(|w| w.trouble.as_ref()).map(|(_, text)| text.as_str());
         let broken = self.plan.broken.iter().map(String::as_str).chain(sources);
-        broken.chain(self.templates.iter().filter_map(|t| t.said.as_deref())).chain(self.failed_reloads()).last()
+        let failed = self.templates.iter().filter(|t| t.needed).filter_map(|t| t.said.as_deref());
+        broken.chain(failed).chain(self.failed_reloads()).last()
     }
 }
 

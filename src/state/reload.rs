@@ -6,6 +6,7 @@ use super::{Action, Caught, Job, State, Voice, say};
 use crate::backoff::Backoff;
 use crate::plan::{self, Level, Millis};
 use crate::sys::process::Ended;
+use crate::text::fill;
 
 /// One thing that can be told: a template's own, or (the last one) the app.
 #[derive(Default)]
@@ -219,8 +220,12 @@ impl State {
     pub(super) fn on_reload_ended(&mut self, now: Millis, id: u32, how: &Result<Ended, String>, out: &mut Vec<Action>) {
         let Some(i) = self.reloads.iter().position(|r| r.running.as_ref().is_some_and(|r| r.id == id)) else { return };
         let is_app = i == self.app_index();
+        let is_ending = self.is_ending();
         let Some(r) = self.reloads.get_mut(i) else { return };
         let killed = r.running.take().is_some_and(|r| r.killed);
+        if is_ending {
+            return; // whatever became of it, it was told to end
+        }
         let plan = self.plan.clone();
         let reload = plan.reload(i);
         // What went wrong, and whether it may be because of what the files hold now.
@@ -255,9 +260,10 @@ impl State {
         }
         let path = plan.templates.get(i).map(|t| t.dest.path.display().to_string());
         let of = path.map_or(String::new(), |p| format!(" of {p}"));
-        let level = if r.said.as_ref() == Some(&why) { Level::Debug } else { Level::Error };
+        let said = fill("%% failed: %", &[what, &of, &why]);
+        let level = if r.said.as_ref() == Some(&said) { Level::Debug } else { Level::Error };
         let next = if self.plan.once { String::new() } else { ["; next try in ", &super::span(wait)].concat() };
-        say(out, level, Voice::Confd, format_args!("{what}{of} failed: {why}{next}"));
-        r.said = Some(why);
+        out.push(Action::Log(level, Voice::Confd, [&said, &*next].concat()));
+        r.said = Some(said);
     }
 }

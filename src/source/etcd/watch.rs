@@ -292,7 +292,11 @@ impl Watcher<'_> {
                 self.call(server, "/kv/put", &body)?.rest(GRACE)?;
             }
             Change::Delete(all) => {
-                self.call(server, "/kv/deleterange", &fill(r#"{"key":"%"}"#, &[&name]))?.rest(GRACE)?;
+                // A key that ends in `/` is shown without it.
+                let folder = base64::encode([key, "/"].concat().as_bytes());
+                for name in [&name, &folder] {
+                    self.call(server, "/kv/deleterange", &fill(r#"{"key":"%"}"#, &[name]))?.rest(GRACE)?;
+                }
                 if *all {
                     let (from, to) = super::interval(key, true);
                     let ends = [base64::encode(from.as_bytes()), base64::encode(to.as_bytes())];
