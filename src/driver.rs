@@ -98,6 +98,7 @@ enum Ended {
     Next(Box<Plan>, Vec<PathBuf>),
 }
 
+#[inline(never)]
 fn generation(
     plan: Plan,
     unfinished: &[PathBuf],

@@ -48,6 +48,7 @@ pub struct Query {
 ///
 /// # Errors
 /// `Kind::Transient` when the source does not answer, `Kind::Fatal` for what it cannot do or has not.
+#[inline(never)]
 pub fn run(q: &Query) -> Result<i32> {
     let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
     let (post, stop) = (Post::new(pipe.writer()), Stop::new()?);

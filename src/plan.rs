@@ -346,6 +346,23 @@ impl Plan {
         self.notes.push((level, crate::text::fill(pattern, words)));
     }
 
+    /// Adds a template that has nothing but what every template has.
+    #[inline(never)]
+    pub fn template(&mut self, name: &str, text: String, dialect: Dialect, dest: &str) -> &mut Template {
+        self.templates.push_mut(Template {
+            name: name.to_string(),
+            text,
+            dialect,
+            dest: Dest { path: PathBuf::from(dest), mode: None, uid: None, gid: None, make_dirs: false },
+            inputs: Vec::new(),
+            guard: Guard::default(),
+            check: None,
+            reload: None,
+            rollback: false,
+            group: 0,
+        })
+    }
+
     /// How a template's own reload goes, or, with the number behind the last template, the app's.
     pub fn reload(&self, i: usize) -> Option<&Reload> {
         match (self.templates.get(i), &self.app) {

@@ -179,12 +179,13 @@ fn every_variable_of_consul_and_confd() {
     }
 }
 
-/// The `static NAME: &[&str]` tables of the front doors.
+/// The `static NAME: Keys` tables of the front doors.
 fn key_tables() -> Vec<(String, Vec<String>)> {
     let mut all = Vec::new();
     for part in text_of("src/front").split("\nstatic ").skip(1) {
-        if let Some((name, rest)) = part.split_once(": &[&str] = &[") {
-            all.push((name.to_string(), literals(&rest[..rest.find(']').unwrap()])));
+        if let Some((name, rest)) = part.split_once(": Keys = \"") {
+            let words = rest[..rest.find('"').unwrap()].split_whitespace().filter(|w| *w != "\\");
+            all.push((name.to_string(), words.map(str::to_string).collect()));
         }
     }
     all

@@ -63,7 +63,7 @@ fn opening_line(before: &str) -> &str {
     if marks.iter().map(|m| before.matches(m).count()).sum::<usize>().is_multiple_of(2) {
         return "";
     }
-    let open = marks.iter().filter_map(|m| before.rfind(m)).max().unwrap_or(0);
+    let open = marks.iter().filter_map(|m| before.match_indices(m).last()).map(|(at, _)| at).max().unwrap_or(0);
     before.get(..open).unwrap_or("").rsplit('\n').next().unwrap_or("")
 }
 

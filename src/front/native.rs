@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::draft::{same_destination, want, wire};
 use super::options::Options;
-use super::table::{Document, Table};
+use super::table::{Document, Keys, Table};
 use super::{
     World, add_consul, add_environment, add_etcd, add_files, consul_at, join, options, owned, reload, resource,
     srv_record,
 };
 use crate::error::{Error, Kind, Result};
-use crate::guard::Guard;
 use crate::plan::{
     App, Command, Consul, Form, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source, SourceKind,
-    Template,
 };
 use crate::template::Dialect;
 
@@ -23,48 +21,16 @@ use crate::template::Dialect;
 const STOP: Millis = 8_000;
 const CHECK: Millis = 30_000;
 
-static TOP: &[&str] = &["source", "template", "app", "settle", "splay", "start_timeout", "once", "log"];
-static SOURCE: &[&str] = &[
-    "url",
-    "token",
-    "token_file",
-    "username",
-    "password",
-    "datacenter",
-    "namespace",
-    "max_stale",
-    "wait",
-    "allow_empty",
-    "filter",
-    "srv_record",
-    "srv_domain",
-];
-static TEMPLATE: &[&str] = &[
-    "src",
-    "text",
-    "name",
-    "dest",
-    "source",
-    "keys",
-    "prefix",
-    "dialect",
-    "mode",
-    "uid",
-    "gid",
-    "owner",
-    "group",
-    "make_dirs",
-    "check",
-    "rollback",
-    "check_timeout",
-    "reload",
-    "reload_timeout",
-    "min_keys",
-    "require",
-];
-static APP: &[&str] = &["command", "reload", "reload_timeout", "stop_signal", "stop_timeout", "restart", "probation"];
-static SETTLE: &[&str] = &["quiet", "max"];
-static LOG: &[&str] = &["format", "level"];
+static TOP: Keys = "source template app settle splay start_timeout once log";
+static SOURCE: Keys = "\
+    url token token_file username password datacenter namespace max_stale wait allow_empty filter srv_record \
+    srv_domain";
+static TEMPLATE: Keys = "\
+    src text name dest source keys prefix dialect mode uid gid owner group make_dirs check rollback \
+    check_timeout reload reload_timeout min_keys require";
+static APP: Keys = "command reload reload_timeout stop_signal stop_timeout restart probation";
+static SETTLE: Keys = "quiet max";
+static LOG: Keys = "format level";
 
 /// Fills the plan.
 ///
@@ -301,26 +267,18 @@ fn template(plan: &mut Plan, t: &Table, sources: &[Name], options: &Options, wor
     let base = sources.get(source).map_or("/", |s| s.prefix.as_str());
     let hidden = join(base, t.str("prefix").unwrap_or(""));
     let keys = t.strs("keys").unwrap_or_else(|| vec!["/".to_string()]);
-    let mut inputs = Vec::new();
+    let dialect = t.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(&name));
+    let one = plan.template(&name, text, dialect, dest);
     if !sources.is_empty() {
         for key in &keys {
-            inputs.push(want(source, &hidden, below(&hidden, key)));
+            one.inputs.push(want(source, &hidden, below(&hidden, key)));
         }
     }
-    let mut template = Template {
-        dialect: t.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(&name)),
-        name,
-        text,
-        dest: resource::destination(t, dest, world, false),
-        inputs,
-        guard: resource::guard(t),
-        check: command(t, "check", t.time("check_timeout").unwrap_or(CHECK)),
-        reload: reload::read(t, true, world),
-        rollback: t.bool("rollback", false),
-        group: 0,
-    };
-    template.dest.make_dirs |= options.is_set("make-dirs");
-    plan.templates.push(template);
+    resource::common(t, one, world, false);
+    one.check = command(t, "check", t.time("check_timeout").unwrap_or(CHECK));
+    one.reload = reload::read(t, true, world);
+    one.rollback = t.bool("rollback", false);
+    one.dest.make_dirs |= options.is_set("make-dirs");
     t.document().verdict()
 }
 
@@ -352,28 +310,13 @@ fn template_option(plan: &mut Plan, given: &str, sources: &[Name], options: &Opt
     let Some((src, dest)) = given.split_once(':').filter(|(s, d)| !s.is_empty() && !d.is_empty()) else {
         return Err(Error::filled(Kind::Usage, "--template %: expected SRC:DEST", &[given]));
     };
-    let mut inputs = Vec::new();
+    let text = world.text(Path::new(src), "the template")?;
+    let dialect = options.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(src));
+    let one = plan.template(src, text, dialect, dest);
+    one.dest.make_dirs = options.is_set("make-dirs");
     if let Some(source) = sources.first() {
-        inputs.push(want(0, &source.prefix, below(&source.prefix, "/")));
+        one.inputs.push(want(0, &source.prefix, below(&source.prefix, "/")));
     }
-    plan.templates.push(Template {
-        name: src.to_string(),
-        text: world.text(Path::new(src), "the template")?,
-        dialect: options.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(src)),
-        dest: crate::dest::Dest {
-            path: PathBuf::from(dest),
-            mode: None,
-            uid: None,
-            gid: None,
-            make_dirs: options.is_set("make-dirs"),
-        },
-        inputs,
-        guard: Guard::default(),
-        check: None,
-        reload: None,
-        rollback: false,
-        group: 0,
-    });
     Ok(())
 }
 

@@ -6,13 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::flags::{self, Words};
 use super::{World, add_etcd};
-use crate::dest::Dest;
 use crate::error::{Error, Kind, Result};
 use crate::formats::json;
-use crate::guard::Guard;
-use crate::plan::{
-    Command, Form, Input, Level, Millis, Plan, Reload, SRV, SourceKind, Template, Watch, parse_duration,
-};
+use crate::plan::{Command, Form, Input, Level, Millis, Plan, Reload, SRV, SourceKind, Watch, parse_duration};
 use crate::template::Dialect;
 use crate::template::scope::Scope;
 use crate::text::fill;
@@ -196,8 +192,7 @@ impl Found<'_> {
         for (name, key) in pairs(get("altkeys")).unwrap_or_default() {
             alt.push((name.to_string(), squeeze(key.as_str().unwrap_or(""))));
         }
-        let path = PathBuf::from(target);
-        let is_taken = self.plan.templates.iter().any(|t| t.dest.path == path);
+        let is_taken = self.plan.templates.iter().any(|t| t.dest.path == Path::new(target));
         check(is_taken, "target", "is the target of another file already");
         check(self.plan.scopes.iter().any(|s| s.key == key), "key", "is the key of another file already");
         if !fault.1.is_empty() {
@@ -210,18 +205,12 @@ impl Found<'_> {
         // Each has a query for itself, which fetches the alternative keys, too.
         let watch = self.plan.watches.len();
         self.plan.watches.push(Watch { source: 0, prefix: key.clone() });
-        self.plan.templates.push(Template {
-            name: template.display().to_string(),
-            text: body,
-            dialect: if source.ends_with(".upon") { Dialect::Upon } else { Dialect::Erb },
-            dest: Dest { path, mode: None, uid: None, gid: None, make_dirs: false },
-            inputs: vec![Input { watch, prefix: String::new(), strip: 0 }],
-            guard: Guard::default(),
-            check: command(staged(text("checkcmd"), target), Form::Line, CHECK),
-            reload: command(text("reloadcmd").to_string(), Form::Fields, RELOAD).map(Reload::Command),
-            rollback: false,
-            group: watch,
-        });
+        let dialect = if source.ends_with(".upon") { Dialect::Upon } else { Dialect::Erb };
+        let one = self.plan.template(&template.display().to_string(), body, dialect, target);
+        one.inputs.push(Input { watch, prefix: String::new(), strip: 0 });
+        one.check = command(staged(text("checkcmd"), target), Form::Line, CHECK);
+        one.reload = command(text("reloadcmd").to_string(), Form::Fields, RELOAD).map(Reload::Command);
+        one.group = watch;
         let pattern = (open.to_string(), close.to_string());
         let is_tree = matches!(get("recursive"), Value::Bool(true));
         self.plan.scopes.push(Scope { key, is_tree, alt, pattern });
@@ -303,16 +292,15 @@ fn squeeze(key: &str) -> String {
 fn staged(line: &str, target: &str) -> String {
     let is_path = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '~');
     let mut out = String::new();
-    let mut done = 0;
-    for (at, found) in line.match_indices(target) {
-        let (before, behind) = (line.get(..at).unwrap_or(""), line.get(at + found.len()..).unwrap_or(""));
-        if at >= done && !before.ends_with(is_path) && !behind.starts_with(is_path) {
-            out.push_str(line.get(done..at).unwrap_or(""));
-            out.push_str("{src}");
-            done = at + found.len();
-        }
+    let (mut rest, mut last) = (line, "");
+    while let Some((before, behind)) = rest.split_once(target) {
+        let front = if before.is_empty() { last } else { before };
+        let is_part = front.ends_with(is_path) || behind.starts_with(is_path);
+        out.push_str(before);
+        out.push_str(if is_part { target } else { "{src}" });
+        (rest, last) = (behind, target);
     }
-    out.push_str(line.get(done..).unwrap_or(""));
+    out.push_str(rest);
     out
 }
 

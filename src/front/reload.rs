@@ -1,7 +1,7 @@
 //! What `reload` may say, from text or a table to a `Reload`: a signal, a restart, a command, a request over HTTP, a
 //! container of Docker, processes by their name. Nothing is asked for here; what can be known to be wrong is refused.
 
-use super::table::Table;
+use super::table::{Keys, Table};
 use super::{World, native, options};
 use crate::error::{Error, Result};
 use crate::plan::{Millis, Named, Reload, Request};
@@ -16,9 +16,9 @@ const REQUEST: Millis = 10_000;
 const DOCKER: &str = "unix:///var/run/docker.sock";
 
 const KEY: &str = "reload";
-static RELOAD: &[&str] = &["url", "method", "headers", "body", "expect", "timeout", "retries"];
+static RELOAD: Keys = "url method headers body expect timeout retries";
 const POST: &str = "POST";
-const METHODS: [&str; 5] = [POST, "GET", "PUT", "PATCH", "DELETE"];
+const METHODS: &str = "POST, GET, PUT, PATCH, DELETE";
 
 /// How the app learns of new files, from one word. `what` stands in front of the word in an error.
 #[inline(never)]
@@ -196,11 +196,11 @@ fn request_table(t: &Table, world: &World) -> Option<Reload> {
         t.wrong("retries", "must be at most 10");
     }
     if r.is_docker {
-        t.only(&["url", "timeout", "retries"]);
+        t.only("url timeout retries");
     }
     if let Some(method) = t.str("method") {
-        if !METHODS.contains(&method) {
-            t.wrong("method", &["must be one of ", &METHODS.join(", ")].concat());
+        if !METHODS.split(", ").any(|m| m == method) {
+            t.wrong("method", &["must be one of ", METHODS].concat());
         }
         r.shown = [method, r.shown.strip_prefix(POST).unwrap_or(&r.shown)].concat();
         r.method = method.to_string();

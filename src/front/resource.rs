@@ -1,14 +1,10 @@
 //! confd's template resources: the TOML files of conf.d and the templates they name, wherever their text comes from.
 
-use std::path::PathBuf;
-
 use super::backend::spelled;
 use super::draft::want;
-use super::table::{Document, Table};
+use super::table::{Document, Keys, Table};
 use super::{World, join};
-use crate::dest::Dest;
 use crate::error::{Error, Kind, Result};
-use crate::guard::Guard;
 use crate::plan::{Command, Form, Millis, Plan, Reload, Template};
 use crate::template::Dialect;
 
@@ -17,26 +13,9 @@ const CHECK: Millis = 30_000;
 /// A reload command that takes longer is killed, in milliseconds.
 const RELOAD: Millis = 60_000;
 
-static KEYS: &[&str] = &[
-    "src",
-    "dest",
-    "keys",
-    "prefix",
-    "prefix_mode",
-    "uid",
-    "gid",
-    "owner",
-    "group",
-    "mode",
-    "check_cmd",
-    "reload_cmd",
-    "check_timeout",
-    "reload_timeout",
-    "make_dirs",
-    "rollback",
-    "min_keys",
-    "require",
-];
+static KEYS: Keys = "\
+    src dest keys prefix prefix_mode uid gid owner group mode check_cmd reload_cmd check_timeout \
+    reload_timeout make_dirs rollback min_keys require";
 
 /// What all template resources of a door have in common.
 pub struct Resources<'a> {
@@ -90,65 +69,49 @@ pub fn read(plan: &mut Plan, all: &Resources, file: &str, text: &str) -> Result<
         let line = t.str(key).filter(|c| !c.trim().is_empty())?;
         Some(Command { argv: vec![line.to_string()], form, timeout })
     };
-    let check = command("check_cmd", Form::Go, "check_timeout", CHECK);
-    let reload = command("reload_cmd", Form::Fields, "reload_timeout", RELOAD).map(Reload::Command);
+    let one = plan.template(src, String::new(), Dialect::Go, dest);
+    one.check = command("check_cmd", Form::Go, "check_timeout", CHECK);
+    one.reload = command("reload_cmd", Form::Fields, "reload_timeout", RELOAD).map(Reload::Command);
     // No shell knows such a command; an image without a docker client needs none.
-    let elsewhere = super::reload::elsewhere(t.str("reload_cmd").unwrap_or("").trim(), "reload_cmd", all.world);
-    let reload = match elsewhere {
-        Ok(elsewhere) => elsewhere.or(reload),
-        Err(e) => {
-            t.wrong("reload_cmd", &e.text);
-            None
-        }
-    };
-    let dest = destination(&t, dest, all.world, all.make_dirs);
-    let guard = guard(&t);
-    let rollback = t.bool("rollback", false);
-    document.verdict()?;
-    let mut inputs = Vec::new();
+    match super::reload::elsewhere(t.str("reload_cmd").unwrap_or("").trim(), "reload_cmd", all.world) {
+        Ok(None) => {}
+        Ok(elsewhere) => one.reload = elsewhere,
+        Err(e) => t.wrong("reload_cmd", &e.text),
+    }
+    common(&t, one, all.world, all.make_dirs);
+    one.rollback = t.bool("rollback", false);
     let hidden = spelled(all.backend, prefix.clone());
     for key in &keys {
-        inputs.push(want(0, &hidden, spelled(all.backend, join(&prefix, key))));
+        one.inputs.push(want(0, &hidden, spelled(all.backend, join(&prefix, key))));
     }
-    plan.templates.push(Template {
-        name: src.to_string(),
-        text: (all.template)(src)?,
-        dialect: Dialect::Go,
-        dest,
-        inputs,
-        guard,
-        check,
-        reload,
-        rollback,
-        group: 0,
-    });
+    match document.verdict().and_then(|()| (all.template)(src)) {
+        Ok(text) => one.text = text,
+        Err(e) => {
+            plan.templates.pop(); // the others go on
+            return Err(e);
+        }
+    }
     Ok(())
 }
 
-/// Path, owner and mode of a destination, as confd and pilotfish.toml both write them. `make_dirs` is for those that do not
-/// say.
+/// Owner and mode of a destination, and what must be there before it is rendered, as confd and pilotfish.toml both write
+/// them. `make_dirs` is for those that do not say.
 #[inline(never)]
-pub fn destination(t: &Table, path: &str, world: &World, make_dirs: bool) -> Dest {
+pub fn common(t: &Table, one: &mut Template, world: &World, make_dirs: bool) {
     let octal = t.str("mode").unwrap_or("");
-    let mode = u32::from_str_radix(octal.trim_start_matches("0o"), 8).ok().filter(|m| *m <= 0o7777);
-    if mode.is_none() && !octal.is_empty() {
+    one.dest.mode = u32::from_str_radix(octal.trim_start_matches("0o"), 8).ok().filter(|m| *m <= 0o7777);
+    if one.dest.mode.is_none() && !octal.is_empty() {
         t.wrong("mode", "must be an octal mode in quotes, such as \"0644\"");
     }
-    Dest {
-        path: PathBuf::from(path),
-        mode,
-        uid: id(t, "uid", "owner", "/etc/passwd", world),
-        gid: id(t, "gid", "group", "/etc/group", world),
-        make_dirs: t.bool("make_dirs", make_dirs),
-    }
-}
-
-/// What must be there before a file is rendered, as confd's and pilotfish's own templates both write it.
-pub fn guard(t: &Table) -> Guard {
-    Guard { min_keys: t.id("min_keys").unwrap_or(0), require: t.strs("require").unwrap_or_default() }
+    one.dest.uid = id(t, "uid", "owner", "/etc/passwd", world);
+    one.dest.gid = id(t, "gid", "group", "/etc/group", world);
+    one.dest.make_dirs = t.bool("make_dirs", make_dirs);
+    one.guard.min_keys = t.id("min_keys").unwrap_or(0);
+    one.guard.require = t.strs("require").unwrap_or_default();
 }
 
 /// A number, or a name looked up in its file without the C library's name services.
+#[inline(never)]
 fn id(t: &Table, number: &str, name: &str, file: &str, world: &World) -> Option<u32> {
     if let Some(id) = t.id(number) {
         return Some(id);

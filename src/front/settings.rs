@@ -10,6 +10,7 @@ use super::flags::{self, Given};
 use super::table::Document;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Level;
+use crate::text::fill;
 use crate::value::Value;
 
 /// The help, as Go prints it. Every flag there is stands in it.
@@ -158,11 +159,13 @@ impl<'a> Settings<'a> {
 
     /// Tells of what is in confd.toml and means nothing, as for confd.
     pub fn add_notes(&self, notes: &mut Vec<(Level, String)>) {
-        let keys: Vec<String> = names().into_iter().map(|(_, key)| key).filter(|k| !k.is_empty()).collect();
-        let known: Vec<&str> = keys.iter().map(String::as_str).collect();
-        if let Some(file) = &self.file {
-            file.root().strangers(&known, notes);
+        let Some(file) = &self.file else { return };
+        let mut known = String::new();
+        for (_, key) in names() {
+            known.push_str(if known.is_empty() || key.is_empty() { "" } else { " " });
+            known.push_str(&key);
         }
+        file.root().strangers(&known, notes);
     }
 
     /// All values of a flag, from where it was said first. One in confd.toml that is none is wrong once it is asked for.
@@ -226,7 +229,10 @@ impl<'a> Settings<'a> {
     }
 }
 
+const NEEDS: &str = "flag needs an argument: -%";
+
 /// Go's flag syntax: `-x`, `--x`, `-x=v`, `-x v`; a switch takes its value only behind `=`; `--` ends the flags.
+#[inline(never)]
 fn typed(args: Vec<String>) -> Result<Given> {
     let mut given = Given::default();
     let known = flags::all(HELP);
@@ -238,7 +244,7 @@ fn typed(args: Vec<String>) -> Result<Given> {
             break;
         }
         if word.starts_with(['-', '=']) {
-            return Err(bad_flag(format!("bad flag syntax: {arg}")));
+            return Err(bad_flag("bad flag syntax: %", &[&arg]));
         }
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value.to_string())),
@@ -250,22 +256,22 @@ fn typed(args: Vec<String>) -> Result<Given> {
         }
         if FOREIGN.split(' ').any(|f| f == name) {
             if value.is_none() && args.next().is_none() {
-                return Err(bad_flag(format!("flag needs an argument: -{name}")));
+                return Err(bad_flag(NEEDS, &[name]));
             }
             continue;
         }
         let Some(f) = known.iter().find(|f| f.name == name) else {
-            return Err(bad_flag(format!("flag provided but not defined: -{name}")));
+            return Err(bad_flag("flag provided but not defined: -%", &[name]));
         };
         let value = match (f.value, value) {
             ("", None) => "true".to_string(),
             ("", Some(v)) if go_bool(&v).is_none() => {
-                return Err(bad_flag(format!("invalid boolean value \"{v}\" for -{name}: parse error")));
+                return Err(bad_flag("invalid boolean value \"%\" for -%: parse error", &[&v, name]));
             }
             (_, Some(v)) => v,
             (_, None) => match args.next() {
                 Some(v) => v,
-                None => return Err(bad_flag(format!("flag needs an argument: -{name}"))),
+                None => return Err(bad_flag(NEEDS, &[name])),
             },
         };
         if name == "interval" && value.parse::<u32>().is_err() {
@@ -277,11 +283,12 @@ fn typed(args: Vec<String>) -> Result<Given> {
 }
 
 fn bad_value(value: &str, name: &str) -> Error {
-    bad_flag(format!("invalid value \"{value}\" for flag -{name}: parse error"))
+    bad_flag("invalid value \"%\" for flag -%: parse error", &[value, name])
 }
 
-fn bad_flag(why: String) -> Error {
-    Error::new(Kind::Flag, [&why, "\n", HELP].concat())
+#[inline(never)]
+fn bad_flag(pattern: &str, words: &[&str]) -> Error {
+    Error::new(Kind::Flag, [&fill(pattern, words), "\n", HELP].concat())
 }
 
 fn go_bool(text: &str) -> Option<bool> {

@@ -10,6 +10,9 @@ use crate::formats::toml::{self, Doc};
 use crate::plan::{Level, Millis, parse_duration};
 use crate::value::Value;
 
+/// The keys that a table may have, with a space between.
+pub type Keys = &'static str;
+
 /// A document, and the first thing that is wrong with it.
 pub struct Document {
     name: String,
@@ -92,17 +95,20 @@ impl<'a> Table<'a> {
     }
 
     /// Every key must be one of these.
-    pub fn only(&self, known: &[&str]) {
-        if let Some(k) = self.map.keys().find(|k| !known.contains(&k.as_str())) {
-            self.wrong(k, &["is no key here; there are ", &known.join(", ")].concat());
+    #[inline(never)]
+    pub fn only(&self, known: &str) {
+        for k in self.map.keys() {
+            if !known.split(' ').any(|n| n == k) {
+                return self.wrong(k, &["is no key here; there are ", &known.replace(' ', ", ")].concat());
+            }
         }
     }
 
     /// Tells of the keys that are none of these.
-    pub fn strangers(&self, known: &[&str], notes: &mut Vec<(Level, String)>) {
+    pub fn strangers(&self, known: &str, notes: &mut Vec<(Level, String)>) {
         for k in self.map.keys() {
-            if !known.iter().any(|n| n.eq_ignore_ascii_case(k)) {
-                let text = ["is no key here and counts for nothing; there are ", &known.join(", ")].concat();
+            if !known.split(' ').any(|n| n.eq_ignore_ascii_case(k)) {
+                let text = ["is no key here and counts for nothing; there are ", &known.replace(' ', ", ")].concat();
                 notes.push((Level::Warning, self.error(k, &text).into_text()));
             }
         }
