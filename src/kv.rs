@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use crate::base64;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::formats::json;
 use crate::map::Map;
 use crate::plan::{Input, Plan};
@@ -108,17 +108,25 @@ impl Query {
 
     fn missing(&self) -> Error {
         let name = self.plan.sources.first().map_or("", |s| s.name.as_str());
-        Error::fatal(fill("there is no key % in %", &[&self.shown.seen(&self.key), name]))
+        Error::filled(Kind::Fatal, "there is no key % in %", &[&self.shown.seen(&self.key), name])
     }
 
     #[inline(never)]
     fn answer(&self, all: &Snapshot, stop: &Stop) -> Result<()> {
-        let here = all.get(&self.key);
-        let below: Vec<_> = all.under(&self.key).iter().filter(|(k, _)| self.is_below(k)).collect();
-        let folder = |why: &str| Error::fatal(fill("% is a folder: %", &[&self.shown.seen(&self.key), why]));
+        let here = all.get(&self.key).map(|(key, value)| (&**key, &**value));
+        let mut below = Vec::new();
+        for (key, value) in all.under(&self.key) {
+            if self.is_below(key) {
+                below.push((&**key, &**value));
+            }
+        }
+        let folder = |why: &str| Error::filled(Kind::Fatal, "% is a folder: %", &[&self.shown.seen(&self.key), why]);
         match &self.verb {
             Verb::Get if self.is_recursive || self.is_json => {
-                let found: Vec<_> = all.entries().iter().filter(|(k, _)| self.is_meant(k)).collect();
+                let mut found: Vec<(&str, &[u8])> = here.into_iter().collect();
+                if self.is_recursive {
+                    found.append(&mut below);
+                }
                 if found.is_empty() && !(self.is_recursive && self.key == "/") {
                     return Err(self.missing());
                 }
@@ -139,6 +147,7 @@ impl Query {
                 None => Err(self.missing()),
             },
             Verb::List => {
+                // In order, as the keys are: of keys that share a name only the first gives it.
                 let mut names: Vec<String> = Vec::new();
                 let own = if self.key == "/" { 1 } else { self.key.len().saturating_add(1) };
                 for (key, _) in below {
@@ -150,8 +159,6 @@ impl Query {
                         names.push(name);
                     }
                 }
-                names.sort_unstable();
-                names.dedup();
                 if here.is_none() && names.is_empty() && self.key != "/" {
                     return Err(self.missing());
                 }

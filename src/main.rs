@@ -74,7 +74,7 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
         found
     };
     let world = World { vars, read: &read, files: &files };
-    let mut invocation = front::read(argv0, args.to_vec(), &world)?;
+    let mut invocation = front::read(argv0, args, &world)?;
     if let Invocation::Run(plan) = &mut invocation {
         plan.fingerprint = sum.get();
     }
@@ -105,10 +105,11 @@ fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
             if path.is_dir() && !path.is_symlink() {
                 left.push(path);
             } else if path.is_file() || !path.exists() {
-                found.push(path); // a link that leads nowhere too: to be said
+                // A link that leads nowhere too: to be said.
+                let at = found.partition_point(|f| *f < path);
+                found.insert(at, path);
             }
         }
     }
-    found.sort();
     Ok(found)
 }

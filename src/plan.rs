@@ -101,7 +101,7 @@ pub struct Source {
 #[derive(Clone)]
 pub enum SourceKind {
     /// Consul's key-value store.
-    Consul(Consul),
+    Consul(Box<Consul>),
     /// etcd, by either of its two interfaces.
     Etcd(Etcd),
     /// A folder whose files are keys.

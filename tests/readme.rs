@@ -299,7 +299,7 @@ fn the_example_of_reconfig() {
     let vars = [];
     let world = World { vars: &vars, read: &|p| fs::read(p), files: &|dir| Ok(files(dir)) };
     let args = ["reconfig", "-c", home.to_str().unwrap()].map(str::to_string).to_vec();
-    let Ok(Invocation::Run(plan)) = front::read("pilotfish", args, &world) else { panic!("nothing to run") };
+    let Ok(Invocation::Run(plan)) = front::read("pilotfish", &args, &world) else { panic!("nothing to run") };
     driver::check(&plan).unwrap();
     assert_eq!((dests(&plan), prefixes(&plan)), (vec!["/etc/app.conf".to_string()], vec!["/app"]));
     assert_eq!(plan.templates[0].check.as_ref().unwrap().argv, ["app -t {src}"]);
@@ -424,7 +424,7 @@ fn enter(home: &Path, args: Vec<String>, vars: &[(String, String)]) -> Plan {
     };
     let world = World { vars, read: &read, files: &|_| Ok(Vec::new()) };
     let said = args.join(" ");
-    match front::read("pilotfish", args, &world) {
+    match front::read("pilotfish", &args, &world) {
         Ok(Invocation::Run(plan)) => {
             driver::check(&plan).unwrap_or_else(|e| panic!("pilotfish {said}: {e}"));
             *plan

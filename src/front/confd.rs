@@ -13,7 +13,7 @@ use crate::plan::{Level, Plan};
 ///
 /// # Errors
 /// `Kind::Flag` for the command line, in Go's words; `Kind::Usage` and `Kind::Config` for what it names.
-pub fn read(args: Vec<String>, plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
+pub fn read(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
     // Whatever is wrong, confd's code for it is 1.
     read_all(args, plan, world).map_err(|mut e| {
         if e.kind == Kind::Config {
@@ -24,7 +24,7 @@ pub fn read(args: Vec<String>, plan: &mut Plan, world: &World) -> Result<Option<
 }
 
 #[inline(never)]
-fn read_all(args: Vec<String>, plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
+fn read_all(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
     let mut settings = Settings::of_flags(args, world)?;
     if settings.is_on("help") {
         return Ok(Some(settings::HELP));

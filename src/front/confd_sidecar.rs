@@ -45,14 +45,6 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     let dir = PathBuf::from(settings.or("confdir", "/etc/confd"));
     let resources = named(world, "CONFD_CONFDFILE")?;
     let templates = named(world, "CONFD_TEMPLATE")?;
-    let mut files: Vec<(String, String)> = Vec::new();
-    for path in world.folder(&dir.join("conf.d"))? {
-        let name = path.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
-        if name.ends_with(".toml") && !resources.iter().any(|(n, _)| *n == name) {
-            files.push((path.display().to_string(), world.text(&path, "the template resource")?));
-        }
-    }
-    files.extend(resources);
     let text_of = |src: &str| match templates.iter().find(|(name, _)| plain(name) == plain(src)) {
         Some((_, text)) => Ok(text.clone()),
         None => world
@@ -62,7 +54,14 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     let prefix = settings.or("prefix", "");
     // Folders are made unless a resource forbids it: in an empty image nobody else can.
     let all = Resources { backend: name, prefix, world, make_dirs: true, is_strict: true, template: &text_of };
-    for (file, text) in &files {
+    for path in world.folder(&dir.join("conf.d"))? {
+        let file = path.file_name().unwrap_or_default();
+        let is_named = |(name, _): &(String, String)| file == name.as_str();
+        if file.as_encoded_bytes().ends_with(b".toml") && !resources.iter().any(is_named) {
+            resource::read(plan, &all, &path.display().to_string(), &world.text(&path, "the template resource")?)?;
+        }
+    }
+    for (file, text) in &resources {
         resource::read(plan, &all, file, text)?;
     }
     if plan.templates.is_empty() {
@@ -113,10 +112,10 @@ fn named(world: &World, base: &str) -> Result<Vec<(String, String)>> {
     let mut mine: Vec<&(String, String)> = Vec::new();
     for variable in world.vars {
         if variable.0.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')) {
-            mine.push(variable);
+            let at = mine.partition_point(|m| *m < variable);
+            mine.insert(at, variable); // in order
         }
     }
-    mine.sort();
     let mut all: Vec<(String, String)> = Vec::new();
     for (variable, value) in mine {
         let wrong = |pattern, words| Err(Error::config([variable, ": ", &fill(pattern, words)].concat()));

@@ -38,9 +38,10 @@ pub fn wire(plan: &mut Plan) {
     let mut all = Vec::new();
     for input in templates.iter().flat_map(|t| &t.inputs) {
         let is_whole = sources.get(input.watch).is_some_and(|s| matches!(s.kind, SourceKind::Files { .. }));
-        all.push((input.watch, if is_whole { "/" } else { &input.prefix }));
+        let want = (input.watch, if is_whole { "/" } else { input.prefix.as_str() });
+        let at = all.partition_point(|w| *w < want);
+        all.insert(at, want);
     }
-    all.sort_unstable();
     for (source, prefix) in all {
         // Sorted: whatever covers this prefix came before it.
         if !watches.iter().any(|w| covers(w, source, prefix)) {

@@ -95,12 +95,12 @@ pub enum Words {
 /// # Errors
 /// `Kind::Usage`: a flag that does not exist, one without its value, or a switch with one.
 #[inline(never)]
-pub fn read(args: Vec<String>, flags: &[Flag], kind: Words, program: &str) -> Result<(Given, Vec<String>)> {
+pub fn read(args: &[String], flags: &[Flag], kind: Words, program: &str) -> Result<(Given, Vec<String>)> {
     let wrong = |pattern: &str, words: [&str; 2]| {
         Err(Error::usage([&fill(pattern, &words), "; see ", program, " --help"].concat()))
     };
     let (mut given, mut words) = (Given::default(), Vec::new());
-    let mut args = args.into_iter();
+    let mut args = args.iter();
     while let Some(arg) = args.next() {
         let (dash, mut rest) = match (arg.strip_prefix("--"), arg.strip_prefix('-')) {
             (Some(rest), _) => ("--", rest),
@@ -109,10 +109,10 @@ pub fn read(args: Vec<String>, flags: &[Flag], kind: Words, program: &str) -> Re
         };
         if rest.is_empty() {
             if dash != "--" {
-                words.push(arg);
+                words.push(arg.clone());
             }
             if dash == "--" || kind == Words::Last {
-                words.extend(args);
+                words.extend_from_slice(args.as_slice());
                 break;
             }
             continue;
@@ -139,18 +139,18 @@ pub fn read(args: Vec<String>, flags: &[Flag], kind: Words, program: &str) -> Re
                     return wrong("unexpected argument for option '%': %", [&[dash, name].concat(), &value]);
                 }
                 rest = behind;
-                "true".to_string()
+                "true"
             } else {
                 rest = "";
                 match value.or(Some(behind).filter(|b| !b.is_empty())) {
-                    Some(value) => value.to_string(),
+                    Some(value) => value,
                     None => match args.next() {
                         Some(value) => value,
                         None => return wrong("missing argument for option '%%'", [dash, name]),
                     },
                 }
             };
-            given.push(f.name, value);
+            given.push(f.name, value.to_string());
         }
     }
     Ok((given, words))
@@ -244,8 +244,8 @@ end
         let mut seen = 0;
         while let Some(line) = lines.pop() {
             for kind in [Words::Last, Words::Anywhere, Words::AnywhereCut] {
-                let args = line.iter().map(|w| (*w).to_string()).collect();
-                let got = read(args, &flags, kind, "x").map_err(Error::into_text).map(|(given, words)| {
+                let args: Vec<String> = line.iter().map(|w| (*w).to_string()).collect();
+                let got = read(&args, &flags, kind, "x").map_err(Error::into_text).map(|(given, words)| {
                     let words: String = words.iter().map(|w| format!(" word {w}")).collect();
                     given.all.iter().rev().map(|(n, v)| format!("{n}={v} ")).collect::<String>() + &words
                 });

@@ -23,22 +23,26 @@ const USAGE: &str = "pilotfish kv get|ls|watch|del [-r] [--json] --source URL KE
 /// # Errors
 /// `Kind::Usage` for the words, `Kind::Config` for what they name.
 #[inline(never)]
-pub fn read(args: Vec<String>, mut plan: Box<Plan>, world: &World) -> Result<Box<Query>> {
+pub fn read(args: &[String], mut plan: Box<Plan>, world: &World) -> Result<Box<Query>> {
     let wrong = |why: &str| Error::usage([why, "; usage: ", USAGE].concat());
-    let mut options = Options::read(args, world, OWN)?;
+    let options = Options::read(args, world, OWN)?;
     let is_recursive = options.is_set("recursive");
-    let mut words = std::mem::take(&mut options.program).into_iter();
-    let verb = words.next().unwrap_or_default();
-    let key = words.next();
-    let verb = match verb.as_str() {
+    let word = |n: usize| options.program.get(n).map(String::as_str);
+    let mut key = word(1);
+    let mut most = 2;
+    let verb = match word(0).unwrap_or("") {
         "get" => Verb::Get,
-        "ls" => Verb::List,
+        "ls" => {
+            key = key.or(Some("/"));
+            Verb::List
+        }
         "watch" => Verb::Watch,
         "del" => Verb::Change(Change::Delete(is_recursive)),
         "set" => {
-            let value = match words.next() {
+            most = 3;
+            let value = match word(2) {
                 None => return Err(wrong("a value is missing")),
-                Some(v) => v.into_bytes(),
+                Some(v) => v.as_bytes().to_vec(),
             };
             let ttl = options.parsed("ttl", time);
             if ttl == Some(0) {
@@ -49,22 +53,18 @@ pub fn read(args: Vec<String>, mut plan: Box<Plan>, world: &World) -> Result<Box
         "" => return Err(wrong("nothing to do")),
         other => return Err(wrong(&["there is no kv ", other].concat())),
     };
-    let key = match (key, &verb) {
-        (Some(key), _) => key,
-        (None, Verb::List) => "/".to_string(),
-        (None, _) => return Err(wrong("a key is missing")),
-    };
-    if words.next().is_some() {
+    let Some(key) = key else { return Err(wrong("a key is missing")) };
+    if options.program.len() > most {
         return Err(wrong("there are too many words"));
     }
     if options.is_set("ttl") && !matches!(verb, Verb::Change(Change::Set(..))) {
         return Err(wrong("--ttl is for kv set"));
     }
-    if join("", &key) == "/" && matches!(verb, Verb::Change(_)) {
+    if join("", key) == "/" && matches!(verb, Verb::Change(_)) {
         return Err(wrong("/ is no key"));
     }
     let prefix = native::only_source(&options, &mut plan, world)?;
-    let key = join(&prefix, &key);
+    let key = join(&prefix, key);
     // Files are read as a whole.
     let is_whole = matches!(plan.sources.as_slice(), [Source { kind: SourceKind::Files { .. }, .. }]);
     let watched = if is_whole { "/" } else { key.as_str() };

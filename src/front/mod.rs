@@ -87,14 +87,14 @@ pub enum Invocation {
 ///
 /// # Errors
 /// `Kind::Usage` for the command line, `Kind::Config` for everything it names; whole sentences.
-pub fn read(argv0: &str, args: Vec<String>, world: &World) -> Result<Invocation> {
+pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     let called = argv0.rsplit('/').next().unwrap_or(argv0);
     let (door, args) = match (called, args.split_first()) {
         ("confd-sidecar" | "confd" | "reconfig" | "reconfig.rb", _) => (called, args),
         (_, Some((first, rest)))
             if matches!(first.as_str(), "confd-sidecar" | "confd" | "reconfig" | "check" | "help" | "kv") =>
         {
-            (first.as_str(), rest.to_vec())
+            (first.as_str(), rest)
         }
         _ => ("", args),
     };
@@ -140,7 +140,7 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 
 /// Consul at these hosts. Its own variables are for everything the configuration does not say: address, token, namespace.
 #[inline(never)]
-fn consul_at(hosts: &str, scheme: &str, world: &World) -> Result<Consul> {
+fn consul_at(hosts: &str, scheme: &str, world: &World) -> Result<Box<Consul>> {
     let mut c = consul_from_environment(world)?;
     let addresses = consul_addresses(hosts, scheme)?;
     if !addresses.is_empty() {
@@ -149,8 +149,9 @@ fn consul_at(hosts: &str, scheme: &str, world: &World) -> Result<Consul> {
     Ok(c)
 }
 
-fn consul_from_environment(world: &World) -> Result<Consul> {
-    let mut c = Consul { wait: 60_000, ..Consul::default() };
+fn consul_from_environment(world: &World) -> Result<Box<Consul>> {
+    let mut c = Box::<Consul>::default();
+    c.wait = 60_000;
     let address = world.var("CONSUL_HTTP_ADDR").unwrap_or("127.0.0.1:8500");
     let scheme = if world.var("CONSUL_HTTP_SSL").is_some_and(|v| v == "true" || v == "1") { "https" } else { "http" };
     c.addresses = consul_addresses(address, scheme)?;
@@ -242,7 +243,7 @@ fn server_address(server: &str, port: &str, text: &str, scheme: &str) -> Result<
 
 /// Adds a Consul, with its name for messages.
 #[inline(never)]
-fn add_consul(plan: &mut Plan, consul: Consul, allow_empty: bool) {
+fn add_consul(plan: &mut Plan, consul: Box<Consul>, allow_empty: bool) {
     let name = ["Consul at ", &consul.addresses.join(", ")].concat();
     plan.sources.push(Source { name, kind: SourceKind::Consul(consul), allow_empty });
 }

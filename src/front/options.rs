@@ -67,7 +67,7 @@ impl Options {
     /// # Errors
     /// `Kind::Usage`: an option that does not exist, one without its value, or a value that is none.
     #[inline(never)]
-    pub fn read(args: Vec<String>, world: &World, own: &'static str) -> Result<Options> {
+    pub fn read(args: &[String], world: &World, own: &'static str) -> Result<Options> {
         let mut flags = flags::all(HELP);
         let common = flags.len();
         flags.extend(flags::all(own));

@@ -62,7 +62,7 @@ pub static KEYS: &[(&str, u8)] = &[
 /// `Kind::Usage` for the command line, `Kind::Fatal` where a folder is missing, `Kind::Config` for what is not in this
 /// version.
 #[inline(never)]
-pub fn read(args: Vec<String>, plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
+pub fn read(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
     let (given, words) = flags::read(args, &flags::all(HELP), Words::AnywhereCut, "reconfig")?;
     let get = |name: &str| given.get(name);
     let is_set = |name: &str| given.is_set(name);
@@ -325,7 +325,7 @@ mod tests {
         let world = World { vars: &[], read: &read, files: &list };
         let args: Vec<String> = args.iter().map(|a| (*a).to_string()).collect();
         let mut plan = Plan::default();
-        match super::read(args, &mut plan, &world).map_err(Error::into_text)? {
+        match super::read(&args, &mut plan, &world).map_err(Error::into_text)? {
             None => Ok(plan),
             Some(text) => Err(text.to_string()),
         }

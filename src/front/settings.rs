@@ -112,7 +112,7 @@ impl<'a> Settings<'a> {
     ///
     /// # Errors
     /// `Kind::Flag`, in Go's words.
-    pub fn of_flags(args: Vec<String>, world: &'a World<'a>) -> Result<Settings<'a>> {
+    pub fn of_flags(args: &[String], world: &'a World<'a>) -> Result<Settings<'a>> {
         Ok(Settings::new(typed(args)?, world))
     }
 
@@ -233,10 +233,10 @@ const NEEDS: &str = "flag needs an argument: -%";
 
 /// Go's flag syntax: `-x`, `--x`, `-x=v`, `-x v`; a switch takes its value only behind `=`; `--` ends the flags.
 #[inline(never)]
-fn typed(args: Vec<String>) -> Result<Given> {
+fn typed(args: &[String]) -> Result<Given> {
     let mut given = Given::default();
     let known = flags::all(HELP);
-    let mut args = args.into_iter();
+    let mut args = args.iter();
     while let Some(arg) = args.next() {
         let Some(word) = arg.strip_prefix('-') else { break };
         let word = word.strip_prefix('-').unwrap_or(word);
@@ -244,10 +244,10 @@ fn typed(args: Vec<String>) -> Result<Given> {
             break;
         }
         if word.starts_with(['-', '=']) {
-            return Err(bad_flag("bad flag syntax: %", &[&arg]));
+            return Err(bad_flag("bad flag syntax: %", &[arg]));
         }
         let (name, value) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_string())),
+            Some((name, value)) => (name, Some(value)),
             None => (word, None),
         };
         if matches!(name, "h" | "help") {
@@ -264,9 +264,9 @@ fn typed(args: Vec<String>) -> Result<Given> {
             return Err(bad_flag("flag provided but not defined: -%", &[name]));
         };
         let value = match (f.value, value) {
-            ("", None) => "true".to_string(),
-            ("", Some(v)) if go_bool(&v).is_none() => {
-                return Err(bad_flag("invalid boolean value \"%\" for -%: parse error", &[&v, name]));
+            ("", None) => "true",
+            ("", Some(v)) if go_bool(v).is_none() => {
+                return Err(bad_flag("invalid boolean value \"%\" for -%: parse error", &[v, name]));
             }
             (_, Some(v)) => v,
             (_, None) => match args.next() {
@@ -275,9 +275,9 @@ fn typed(args: Vec<String>) -> Result<Given> {
             },
         };
         if name == "interval" && value.parse::<u32>().is_err() {
-            return Err(bad_value(&value, name));
+            return Err(bad_value(value, name));
         }
-        given.push(f.name, value);
+        given.push(f.name, value.to_string());
     }
     Ok(given)
 }
