@@ -540,7 +540,7 @@ impl Driver<'_> {
         let start = Start {
             argv: &app.argv,
             env: &[],
-            env_remove: &app.env_remove,
+            env_remove: app.env_remove,
             is_app: true,
             foreground: self.is_foreground,
         };

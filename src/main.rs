@@ -91,6 +91,12 @@ fn say(fd: i32, text: &str) {
     let _ = std::io::stdout().flush();
 }
 
+/// The order of paths below one folder: part by part.
+fn is_before(a: &Path, b: &Path) -> bool {
+    let part = |c: &u8| if *c == b'/' { 0 } else { *c };
+    a.as_os_str().as_encoded_bytes().iter().map(part).lt(b.as_os_str().as_encoded_bytes().iter().map(part))
+}
+
 /// All files below a folder, sorted. Names that begin with `..` are Kubernetes' own, behind the links that count.
 fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -106,7 +112,7 @@ fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
                 left.push(path);
             } else if path.is_file() || !path.exists() {
                 // A link that leads nowhere too: to be said.
-                let at = found.partition_point(|f| *f < path);
+                let at = found.partition_point(|f: &PathBuf| is_before(f, &path));
                 found.insert(at, path);
             }
         }

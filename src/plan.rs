@@ -263,7 +263,7 @@ pub struct App {
     /// An app that ends, or whose reload fails, this soon after its files changed did not bear the change.
     pub probation: Millis,
     /// Variables it must not see (pilotfish's own settings that hold secrets).
-    pub env_remove: Vec<String>,
+    pub env_remove: &'static [&'static str],
 }
 
 /// How the app learns of new files.

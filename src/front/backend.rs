@@ -1,12 +1,12 @@
 //! confd's backends, as confd and confd-sidecar name them: from names, nodes and credentials to a source.
 
+use super::options::Options;
 use super::settings::Settings;
-use super::{add_consul, add_environment, add_etcd, add_files, consul_at, list, owned, srv_record};
+use super::{add_consul, add_environment, add_etcd, add_files, both, consul_at, list, native, srv_record};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Consul, Level, Plan, SRV, Secret};
+use crate::plan::{Level, Plan, SRV, Secret};
 
-/// Adds the source that confd's settings speak of, and what confd says of it. `consul` is what may be settled by other
-/// options.
+/// Adds the source that confd's settings speak of, and what confd says of it. The options may say more.
 ///
 /// # Errors
 /// `Kind::Usage` for a backend that is not there, `Kind::Config` for a node that is none.
@@ -16,7 +16,7 @@ pub fn add_source(
     name: &str,
     s: &Settings,
     allow_empty: bool,
-    consul: &dyn Fn(&mut Consul),
+    options: Option<&Options>,
 ) -> Result<()> {
     plan.note(Level::Info, "Backend set to %", &[name]);
     plan.note(Level::Info, "Starting confd", &[]);
@@ -34,8 +34,10 @@ pub fn add_source(
             if let Some(token) = s.one("auth-token") {
                 c.token = Secret::Text(token.to_string());
             }
-            c.basic = s.one("username").zip(s.one("password")).map(owned).or(c.basic);
-            consul(&mut c);
+            c.basic = both(s.one("username"), s.one("password")).or(c.basic);
+            if let Some(options) = options {
+                native::consul_options(&mut c, options);
+            }
             for address in &c.addresses {
                 shown.push_str(if shown.is_empty() { "" } else { ", " });
                 shown.push_str(address.strip_prefix("http://").unwrap_or(address));
@@ -44,15 +46,13 @@ pub fn add_source(
         }
         "etcd" | "etcdv3" => {
             let (version, default) = if name == "etcd" { (2, "http://127.0.0.1:4001") } else { (3, "127.0.0.1:2379") };
-            if list(&nodes).next().is_none() {
+            if list(&nodes).is_empty() {
                 nodes = s.world.var("ETCDCTL_PEERS").unwrap_or(default).to_string();
             }
-            // The one option of Consul's that is etcd's too.
-            let mut c = Consul { wait: 60_000, ..Consul::default() };
-            consul(&mut c);
-            let basic = s.one("username").zip(s.one("password"));
-            add_etcd(plan, (version, &nodes, scheme), basic, c.wait, allow_empty)?;
-            shown = list(&nodes).collect::<Vec<_>>().join(", ");
+            let wait = options.map_or(60_000, |options| native::wait(options, 60_000));
+            let basic = both(s.one("username"), s.one("password"));
+            add_etcd(plan, (version, &nodes, scheme), basic, wait, allow_empty)?;
+            shown = list(&nodes).join(", ");
         }
         "env" => add_environment(plan, allow_empty),
         "file" => {

@@ -45,7 +45,7 @@ fn fill(plan: &mut Plan, s: &Settings) -> Result<()> {
             return Err(Error::filled(Kind::Config, "-%: this version speaks no TLS", &[tls]));
         }
     }
-    backend::add_source(plan, name, s, s.is_on("allow-empty"), &|_| ())?;
+    backend::add_source(plan, name, s, s.is_on("allow-empty"), None)?;
     s.add_notes(&mut plan.notes);
     let dir = PathBuf::from(s.or("confdir", "/etc/confd"));
     let is_missing = !s.world.is_folder(&dir);

@@ -9,7 +9,7 @@ use super::resource::{self, Resources};
 use super::settings::Settings;
 use super::{World, backend, native, options};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Consul, Level, Plan};
+use crate::plan::{Level, Plan};
 use crate::text::fill;
 
 /// How the program learns of new files, where no option says it.
@@ -39,8 +39,7 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     }
     let settings = Settings::of_variables(world);
     let name = settings.or("backend", "consul");
-    let consul = |c: &mut Consul| native::consul_options(c, options);
-    backend::add_source(plan, name, &settings, options.is_set("allow-empty"), &consul)?;
+    backend::add_source(plan, name, &settings, options.is_set("allow-empty"), Some(options))?;
 
     let dir = PathBuf::from(settings.or("confdir", "/etc/confd"));
     let resources = named(world, "CONFD_CONFDFILE")?;

@@ -134,8 +134,15 @@ pub fn confd_flags() -> Vec<(&'static str, String)> {
 }
 
 /// What stands in each address list: `a,b` or `a b`.
-fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ' ', '\n']).map(str::trim).filter(|s| !s.is_empty())
+#[inline(never)]
+fn list(text: &str) -> Vec<&str> {
+    let mut all = Vec::new();
+    for part in text.split([',', ' ', '\n']) {
+        if !part.trim().is_empty() {
+            all.push(part.trim());
+        }
+    }
+    all
 }
 
 /// Consul at these hosts. Its own variables are for everything the configuration does not say: address, token, namespace.
@@ -164,7 +171,7 @@ fn consul_from_environment(world: &World) -> Result<Box<Consul>> {
         c.token = Secret::File(PathBuf::from(f));
     }
     if let Some((user, password)) = world.var("CONSUL_HTTP_AUTH").and_then(|a| a.split_once(':')) {
-        c.basic = Some(owned((user, password)));
+        c.basic = both(Some(user), Some(password));
     }
     c.namespace = world.var("CONSUL_NAMESPACE").unwrap_or("").to_string();
     Ok(c)
@@ -190,21 +197,21 @@ fn addresses(server: &str, port: &str, hosts: &str, scheme: &str) -> Result<Vec<
 fn add_etcd(
     plan: &mut Plan,
     (version, hosts, scheme): (u8, &str, &str),
-    basic: Option<(&str, &str)>,
+    basic: Option<(String, String)>,
     wait: Millis,
     allow_empty: bool,
 ) -> Result<()> {
     let endpoints = addresses("etcd", ":2379", hosts, scheme)?;
-    let basic = basic.map(owned);
     let name = ["etcd at ", &endpoints.join(", ")].concat();
     let kind = SourceKind::Etcd(Etcd { endpoints, version, basic, wait });
     plan.sources.push(Source { name, kind, allow_empty });
     Ok(())
 }
 
-/// User and password.
-fn owned((user, password): (&str, &str)) -> (String, String) {
-    (user.to_string(), password.to_string())
+/// User and password, if there are both.
+#[inline(never)]
+fn both(user: Option<&str>, password: Option<&str>) -> Option<(String, String)> {
+    Some((user?.to_string(), password?.to_string()))
 }
 
 /// A DNS SRV record that names the servers, or what confd makes of a domain alone.

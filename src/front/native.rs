@@ -7,7 +7,7 @@ use super::draft::{same_destination, want, wire};
 use super::options::Options;
 use super::table::{Document, Keys, Table};
 use super::{
-    World, add_consul, add_environment, add_etcd, add_files, consul_at, join, options, owned, reload, resource,
+    World, add_consul, add_environment, add_etcd, add_files, both, consul_at, join, options, reload, resource,
     srv_record,
 };
 use crate::error::{Error, Kind, Result};
@@ -38,8 +38,7 @@ static LOG: Keys = "format level";
 /// `Kind::Usage` for the command line, `Kind::Config` for what it names.
 #[inline(never)]
 pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
-    let (file, text) = config(options, world)?;
-    let document = Document::parse(&file, &text)?;
+    let document = config(options, world)?;
     let root = document.root();
     root.only(TOP);
 
@@ -117,9 +116,9 @@ fn sources(plan: &mut Plan, root: &Table, options: &Options, world: &World) -> R
 ///
 /// # Errors
 /// There is none, or several; or what is wrong with it.
+#[inline(never)]
 pub fn only_source(options: &Options, plan: &mut Plan, world: &World) -> Result<String> {
-    let (file, text) = config(options, world)?;
-    let document = Document::parse(&file, &text)?;
+    let document = config(options, world)?;
     let mut all = sources(plan, &document.root(), options, world)?;
     document.verdict()?;
     match (all.pop(), all.pop()) {
@@ -139,13 +138,14 @@ pub fn common(plan: &mut Plan, options: &Options) {
     plan.log.level = options.parsed("log-level", options::log_level).unwrap_or(plan.log.level);
 }
 
-/// The configuration's name and text: a file, or the text itself in PILOTFISH_CONFIG.
-fn config(options: &Options, world: &World) -> Result<(String, String)> {
+/// The configuration: a file, or the text itself in PILOTFISH_CONFIG; an empty one where there is none.
+#[inline(never)]
+fn config(options: &Options, world: &World) -> Result<Document> {
     match options.get("config") {
-        None => Ok((String::new(), String::new())),
+        None => Document::parse("", ""),
         // A path has no line ends and no `=`.
-        Some(text) if text.contains(['\n', '=']) => Ok(("PILOTFISH_CONFIG".to_string(), text.to_string())),
-        Some(path) => Ok((path.to_string(), world.text(Path::new(path), "the configuration")?)),
+        Some(text) if text.contains(['\n', '=']) => Document::parse("PILOTFISH_CONFIG", text),
+        Some(path) => Document::parse(path, &world.text(Path::new(path), "the configuration")?),
     }
 }
 
@@ -175,7 +175,7 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             if let Some(file) = t.str("token_file") {
                 c.token = Secret::File(PathBuf::from(file));
             }
-            c.basic = t.str("username").zip(t.str("password")).map(owned).or(c.basic);
+            c.basic = both(t.str("username"), t.str("password")).or(c.basic);
             c.datacenter = t.str("datacenter").unwrap_or("").to_string();
             if let Some(namespace) = t.str("namespace") {
                 c.namespace = namespace.to_string();
@@ -193,11 +193,9 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             prefix = join(path, "");
             let hosts = if hosts.is_empty() { "127.0.0.1:2379" } else { hosts };
             let hosts = srv.as_deref().unwrap_or(hosts);
-            let basic = t.str("username").zip(t.str("password"));
-            // The one option of Consul's that is etcd's too.
-            let mut c = Consul { wait: t.time("wait").unwrap_or(60_000), ..Consul::default() };
-            consul_options(&mut c, options);
-            add_etcd(plan, (if scheme == "etcd" { 3 } else { 2 }, hosts, "http"), basic, c.wait, allow_empty)?;
+            let basic = both(t.str("username"), t.str("password"));
+            let wait = wait(options, t.time("wait").unwrap_or(60_000));
+            add_etcd(plan, (if scheme == "etcd" { 3 } else { 2 }, hosts, "http"), basic, wait, allow_empty)?;
         }
         "etcd+https" | "etcd2+https" => {
             return Err(Error::config("this version speaks no TLS; use etcd:// or etcd2://"));
@@ -230,9 +228,14 @@ pub fn consul_options(c: &mut Consul, options: &Options) {
     if let Some(file) = options.get("token-file") {
         c.token = Secret::File(PathBuf::from(file));
     }
-    c.wait = options.parsed("wait", options::time).unwrap_or(c.wait);
-    c.wait = c.wait.clamp(100, 60_000); // a restored Consul is noticed when the wait is over: a minute at most
+    c.wait = wait(options, c.wait);
     c.max_stale = options.parsed("max-stale", options::time).or(c.max_stale);
+}
+
+/// The longest wait: as the option says, or as is said already.
+pub fn wait(options: &Options, said: Millis) -> Millis {
+    // A restored Consul is noticed when the wait is over: a minute at most.
+    options.parsed("wait", options::time).unwrap_or(said).clamp(100, 60_000)
 }
 
 fn dialect_of(name: &str) -> Dialect {
@@ -333,7 +336,7 @@ pub fn add_app(plan: &mut Plan, options: &Options, t: Option<Table>, world: &Wor
         stop_timeout: STOP,
         restart: Restart::Never,
         probation: PROBATION,
-        env_remove: vec!["PILOTFISH_TOKEN".to_string(), "PILOTFISH_CONFIG".to_string()],
+        env_remove: &["PILOTFISH_TOKEN", "PILOTFISH_CONFIG"],
     });
     if let Some(t) = &t {
         t.only(APP);

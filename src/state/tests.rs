@@ -43,7 +43,7 @@ fn plan(templates: Vec<Template>, reload: Reload) -> Plan {
             stop_timeout: 8_000,
             restart: Restart::Never,
             probation: 5_000,
-            env_remove: Vec::new(),
+            env_remove: &[],
         }),
         pace: Pace::default(),
         start_timeout: None,

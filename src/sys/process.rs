@@ -15,7 +15,7 @@ pub struct Start<'a> {
     /// Variables to set in addition to the inherited environment.
     pub env: &'a [(String, String)],
     /// Variables to leave out of the inherited environment.
-    pub env_remove: &'a [String],
+    pub env_remove: &'a [&'a str],
     /// The app gets our standard streams; other commands read nothing and write to standard error.
     pub is_app: bool,
     /// Give the terminal's foreground to the new group.
