@@ -134,7 +134,7 @@ impl Query {
                 let mut map = Map::new();
                 for (key, value) in found {
                     if self.is_json {
-                        map.insert(self.shown.seen(key).into_owned(), shape(value));
+                        put(&mut map, &self.shown.seen(key), shape(value));
                     } else {
                         self.line(&mut out, key, value);
                     }
@@ -165,8 +165,8 @@ impl Query {
                 if self.is_json {
                     return print_json(&Value::list(names.iter().map(|n| Value::str(n)).collect()), Some(0));
                 }
-                names.iter_mut().for_each(|n| n.push('\n'));
-                print(names.concat().as_bytes())
+                names.push(String::new());
+                print(names.join("\n").as_bytes())
             }
             Verb::Change(change) => {
                 if let Change::Delete(_) = change {
@@ -185,6 +185,7 @@ impl Query {
     }
 
     /// `key=value`, a line.
+    #[inline(never)]
     fn line(&self, out: &mut Vec<u8>, key: &str, value: &[u8]) {
         for part in [self.shown.seen(key).as_bytes(), b"=", value, b"\n"] {
             out.extend_from_slice(part);
@@ -192,14 +193,15 @@ impl Query {
     }
 
     /// One change.
+    #[inline(never)]
     fn tell(&self, key: &str, new: &Snapshot) -> Result<()> {
         let value = new.get(key).map(|(_, value)| value);
         if self.is_json {
             let mut map = Map::new();
-            map.insert("action".to_string(), Value::str(if value.is_some() { "set" } else { "del" }));
-            map.insert("key".to_string(), Value::str(&self.shown.seen(key)));
+            put(&mut map, "action", Value::str(if value.is_some() { "set" } else { "del" }));
+            put(&mut map, "key", Value::str(&self.shown.seen(key)));
             if let Some(value) = value {
-                map.insert("value".to_string(), shape(value));
+                put(&mut map, "value", shape(value));
             }
             return print_json(&Value::map(map), None);
         }
@@ -215,13 +217,18 @@ impl Query {
     }
 }
 
+#[inline(never)]
+fn put(map: &mut Map, key: &str, value: Value) {
+    map.insert(key.to_string(), value);
+}
+
 /// A value for JSON: text, or `{"base64": ...}` where it is none.
 fn shape(value: &[u8]) -> Value {
     match std::str::from_utf8(value) {
         Ok(text) => Value::str(text),
         Err(_) => {
             let mut map = Map::new();
-            map.insert("base64".to_string(), Value::str(&base64::encode(value)));
+            put(&mut map, "base64", Value::str(&base64::encode(value)));
             Value::map(map)
         }
     }

@@ -171,11 +171,7 @@ impl Found<'_> {
                 }
             }
         }
-        let mut check = |is_wrong: bool, key: &'static str, why: &'static str| {
-            if is_wrong && fault.1.is_empty() {
-                fault = (key, why);
-            }
-        };
+        let mut check = |is_wrong: bool, key, why| keep_first(&mut fault, is_wrong, key, why);
         let get = |key: &str| field(&all, key);
         let text = |key: &str| text_of(&all, key);
         for (key, kind) in KEYS {
@@ -216,6 +212,13 @@ impl Found<'_> {
         self.plan.scopes.push(Scope { key, is_tree, alt, pattern });
         self.plan.splays.push(time(get("splay")).unwrap_or(0));
         Ok(())
+    }
+}
+
+#[inline(never)]
+fn keep_first(fault: &mut (&str, &str), is_wrong: bool, key: &'static str, why: &'static str) {
+    if is_wrong && fault.1.is_empty() {
+        *fault = (key, why);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::table::{Keys, Table};
 use super::{World, native, options};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::{Millis, Named, Reload, Request};
 use crate::sys::signal;
 use crate::value::Value;
@@ -69,7 +69,7 @@ pub fn read(t: &Table, is_own: bool, world: &World) -> Option<Reload> {
 
 #[inline(never)]
 fn wrong(what: &str, text: &str, why: &str) -> Error {
-    Error::usage([what, " ", text, ": ", why].concat())
+    Error::filled(Kind::Usage, "% %: %", &[what, text, why])
 }
 
 /// A reload of somebody elsewhere, if the text is the beginning of one.
@@ -103,16 +103,11 @@ pub fn elsewhere(text: &str, what: &str, world: &World) -> Result<Option<Reload>
             let signal = signal::name(signal);
             let address = world.var("DOCKER_HOST").unwrap_or(DOCKER);
             let address = match address.split_once("://") {
-                Some(("unix", path)) if path.starts_with('/') => address.to_string(),
-                Some(("tcp", host)) => match request(&["http://", host].concat()) {
-                    Ok(r) => r.address,
-                    Err(why) => return Err(Error::config(["DOCKER_HOST ", shown(address), ": ", why].concat())),
-                },
-                _ => {
-                    let want = "expected unix:///path or tcp://host:port";
-                    return Err(Error::config(["DOCKER_HOST ", shown(address), ": ", want].concat()));
-                }
-            };
+                Some(("unix", path)) if path.starts_with('/') => Ok(address.to_string()),
+                Some(("tcp", host)) => request(&["http://", host].concat()).map(|r| r.address),
+                _ => Err("expected unix:///path or tcp://host:port"),
+            }
+            .map_err(|why| Error::filled(Kind::Config, "DOCKER_HOST %: %", &[shown(address), why]))?;
             let shown = ["docker://", name, "?signal=", &signal].concat();
             let mut r = post(shown, address, ["/containers/", name, "/kill?signal=", &signal].concat());
             r.is_docker = true;
