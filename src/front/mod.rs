@@ -52,6 +52,7 @@ impl World<'_> {
 
 impl World<'_> {
     /// Whether there is such a folder: all that can be told is that it cannot be read as a file.
+    #[inline(never)]
     pub fn is_folder(&self, path: &Path) -> bool {
         (self.read)(path).is_err_and(|e| e.kind() == std::io::ErrorKind::IsADirectory)
     }
@@ -215,6 +216,7 @@ fn both(user: Option<&str>, password: Option<&str>) -> Option<(String, String)> 
 }
 
 /// A DNS SRV record that names the servers, or what confd makes of a domain alone.
+#[inline(never)]
 fn srv_record(record: Option<&str>, domain: Option<&str>, service: &str) -> Option<String> {
     let of_domain = |d: &str| ["_", service, "._tcp.", d.trim_end_matches('.'), "."].concat();
     record.map(str::to_string).or_else(|| domain.map(of_domain))
@@ -281,6 +283,7 @@ fn add_files(plan: &mut Plan, paths: &str, filter: Option<&str>, allow_empty: bo
 }
 
 /// Joins as Go's path.Join does, with a leading `/`.
+#[inline(never)]
 fn join(prefix: &str, key: &str) -> String {
     crate::store::clean(&[prefix, "/", key].concat())
 }

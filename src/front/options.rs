@@ -138,11 +138,13 @@ fn is_yes(value: &str) -> bool {
 pub type Read<T> = std::result::Result<T, &'static str>;
 
 /// A span of time.
+#[inline(never)]
 pub fn time(text: &str) -> Read<Millis> {
     parse_duration(text).ok_or("a time such as 500ms, 10s or 5m")
 }
 
 /// A span of quiet, and the longest to wait for it: ten times as long where that is not said.
+#[inline(never)]
 pub fn settle(text: &str) -> Read<(Millis, Millis)> {
     let (quiet, max) = text.split_once(',').unwrap_or((text, ""));
     let quiet = time(quiet)?;
@@ -150,6 +152,7 @@ pub fn settle(text: &str) -> Read<(Millis, Millis)> {
 }
 
 /// A template's language.
+#[inline(never)]
 pub fn dialect(text: &str) -> Read<Dialect> {
     match text {
         "go" => Ok(Dialect::Go),
@@ -159,11 +162,13 @@ pub fn dialect(text: &str) -> Read<Dialect> {
 }
 
 /// A signal's number.
+#[inline(never)]
 pub fn signal_number(text: &str) -> Read<i32> {
     signal::number(text).ok_or("a signal's name or number, such as HUP or 1")
 }
 
 /// A restart policy.
+#[inline(never)]
 pub fn restart(text: &str) -> Read<Restart> {
     match text {
         "never" => Ok(Restart::Never),
@@ -174,6 +179,7 @@ pub fn restart(text: &str) -> Read<Restart> {
 }
 
 /// A log format.
+#[inline(never)]
 pub fn log_format(text: &str) -> Read<LogFormat> {
     match text {
         "default" => Ok(LogFormat::Default),
@@ -184,6 +190,7 @@ pub fn log_format(text: &str) -> Read<LogFormat> {
 }
 
 /// A log level, in the words of confd and others.
+#[inline(never)]
 pub fn log_level(text: &str) -> Read<Level> {
     match text.to_ascii_lowercase().as_str() {
         "debug" | "trace" => Ok(Level::Debug),

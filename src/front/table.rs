@@ -223,10 +223,15 @@ impl<'a> Table<'a> {
         match read(self.str(key)?) {
             Ok(found) => Some(found),
             Err(want) => {
-                self.wrong(key, &["must be ", want].concat());
+                self.must_be(key, want);
                 None
             }
         }
+    }
+
+    #[inline(never)]
+    fn must_be(&self, key: &str, want: &str) {
+        self.wrong(key, &["must be ", want].concat());
     }
 
     /// A table inside; one without keys when it is not there.
