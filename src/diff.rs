@@ -26,8 +26,7 @@ pub fn unified(old: &[u8], new: &[u8], old_name: &str, new_name: &str) -> String
     if old == new {
         return out;
     }
-    let a: Vec<&[u8]> = old.split_inclusive(|b| *b == b'\n').collect();
-    let b: Vec<&[u8]> = new.split_inclusive(|b| *b == b'\n').collect();
+    let (a, b) = (lines(old), lines(new));
     let ops = ops(&edits(&a, &b));
     for (tag, name) in [("--- ", old_name), ("+++ ", new_name)] {
         out.push_str(tag);
@@ -51,6 +50,13 @@ pub fn unified(old: &[u8], new: &[u8], old_name: &str, new_name: &str) -> String
     out
 }
 
+/// Each with its end.
+#[inline(never)]
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|b| *b == b'\n').collect()
+}
+
+#[inline(never)]
 fn next_change(ops: &[Op], from: usize) -> Option<usize> {
     let at = ops.get(from..)?.iter().position(|op| op.tag != b' ')?;
     from.checked_add(at)
@@ -85,6 +91,7 @@ fn range(out: &mut String, before: usize, count: usize) {
     }
 }
 
+#[inline(never)]
 fn ops(edits: &Edits) -> Vec<Op> {
     let (mut old, mut new) = (0usize, 0usize);
     let mut ops = Vec::new();
@@ -102,14 +109,21 @@ fn ops(edits: &Edits) -> Vec<Op> {
     }
 }
 
-fn edits(a: &[&[u8]], b: &[&[u8]]) -> Edits {
+#[inline(never)]
+fn edits(mut a: &[&[u8]], mut b: &[&[u8]]) -> Edits {
     let mut edits = Edits { gone: vec![false; a.len()], come: vec![false; b.len()] };
-    let head = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let a = a.get(head..).unwrap_or(&[]);
-    let b = b.get(head..).unwrap_or(&[]);
-    let tail = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
-    let a = a.get(..a.len().saturating_sub(tail)).unwrap_or(&[]);
-    let b = b.get(..b.len().saturating_sub(tail)).unwrap_or(&[]);
+    let mut head = 0usize;
+    while let (Some((x, more)), Some((y, others))) = (a.split_first(), b.split_first())
+        && x == y
+    {
+        (a, b) = (more, others);
+        head = head.saturating_add(1);
+    }
+    while let (Some((x, more)), Some((y, others))) = (a.split_last(), b.split_last())
+        && x == y
+    {
+        (a, b) = (more, others);
+    }
 
     let gone = edits.gone.get_mut(head..head.saturating_add(a.len())).unwrap_or(&mut []);
     let come = edits.come.get_mut(head..head.saturating_add(b.len())).unwrap_or(&mut []);
@@ -124,12 +138,14 @@ fn edits(a: &[&[u8]], b: &[&[u8]]) -> Edits {
 }
 
 /// How far into `a` each diagonal (`x - y`) reaches: index `k + rounds`.
+#[inline(never)]
 fn reach(v: &[isize], k: isize, rounds: usize) -> isize {
     let at = usize::try_from(k.saturating_add_unsigned(rounds));
     at.ok().and_then(|at| v.get(at)).copied().unwrap_or(-1)
 }
 
 /// Whether diagonal `k` is reached in round `d` from the one above (an insertion) and not from the one below.
+#[inline(never)]
 fn comes_from_above(v: &[isize], k: isize, d: isize, rounds: usize) -> bool {
     k == -d || k != d && reach(v, k - 1, rounds) < reach(v, k + 1, rounds)
 }

@@ -377,7 +377,7 @@ impl Driver<'_> {
             dest::Compared::Differs(reasons) if self.plan.noop => {
                 self.keep_stage(plan, content)?;
                 let old = std::fs::read(&plan.dest.path).unwrap_or_default();
-                let path = plan.dest.path.display().to_string();
+                let path = plan.dest.path.to_string_lossy();
                 let diff = diff::unified(&old, content, &path, &path);
                 if write_patiently(1, diff.as_bytes(), 2_000).is_err() {
                     self.logger.line(Level::Warning, Voice::Confd, "the diff could not be written: nobody reads it");
@@ -477,32 +477,11 @@ impl Driver<'_> {
             }
         };
         let Some(command) = command else { return };
-        let dest = t.and_then(|t| self.plan.templates.get(t)).map(|p| p.dest.path.display().to_string());
-        let dest = dest.unwrap_or_default();
+        let dest = t.map(|t| self.plan.file(t)).unwrap_or_default();
         let staged = t.and_then(|t| self.staged.get_mut(t)).and_then(Option::as_mut);
-        let src = match staged.map(Staged::path) {
-            None => dest.clone(),
-            Some(Ok(path)) => path.display().to_string(),
-            Some(Err(e)) => {
-                self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) });
-                return;
-            }
-        };
-        let argv = match command.words(&src, &dest, std::path::Path::new("/bin/sh").exists()) {
-            Ok(argv) => argv,
-            Err(e) => {
-                self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) });
-                return;
-            }
-        };
-        let start = Start { argv: &argv, env: &[], env_remove: &[], is_app: false, foreground: false };
-        match process::start(&start) {
+        match start_command(command, staged, dest) {
             Ok(pid) => self.commands.push((pid, id)),
-            Err(e) => {
-                let program = argv.first().map_or("", String::as_str);
-                let how = Err(format!("cannot run {program}: {}", e.text));
-                self.events.push_back(Event::CommandEnded { id, how });
-            }
+            Err(e) => self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) }),
         }
     }
 
@@ -588,6 +567,21 @@ impl Driver<'_> {
             process::kill(-pid, libc::SIGCONT);
         }
     }
+}
+
+/// Starts a command for what is staged for `dest`, if anything is; gives its pid.
+#[inline(never)]
+fn start_command(command: &plan::Command, staged: Option<&mut Staged>, dest: String) -> Result<i32> {
+    let src = match staged {
+        None => dest.clone(),
+        Some(staged) => staged.path()?.to_string_lossy().into_owned(),
+    };
+    let argv = command.words(&src, &dest, std::path::Path::new("/bin/sh").exists())?;
+    let start = Start { argv: &argv, env: &[], env_remove: &[], is_app: false, foreground: false };
+    process::start(&start).map_err(|e| {
+        let program = argv.first().map_or("", String::as_str);
+        Error::transient(["cannot run ", program, ": ", &e.text].concat())
+    })
 }
 
 /// Renders templates, each with the keys it sees; on whatever thread.

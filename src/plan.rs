@@ -363,6 +363,12 @@ impl Plan {
         })
     }
 
+    /// Where a template's file goes, for people; empty when there is no such template.
+    #[inline(never)]
+    pub fn file(&self, i: usize) -> String {
+        self.templates.get(i).map(|t| t.dest.path.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// How a template's own reload goes, or, with the number behind the last template, the app's.
     pub fn reload(&self, i: usize) -> Option<&Reload> {
         match (self.templates.get(i), &self.app) {

@@ -190,8 +190,7 @@ impl State {
         let mut passing = true; // every failure may pass by itself
         for r in results {
             let Some(t) = self.templates.get_mut(r.template) else { continue };
-            let path = self.plan.templates.get(r.template).map(|p| p.dest.path.display().to_string());
-            let path = path.as_deref().unwrap_or("");
+            let path = &self.plan.file(r.template);
             t.reads = r.reads;
             t.rendering = false;
             t.staged = false;
@@ -277,9 +276,8 @@ impl State {
             let check = left.swap_remove(at);
             if let (Some(why), false) = (failure(how, check.killed), is_ending) {
                 *failed = true;
-                let path = self.plan.templates.get(check.template).map(|p| p.dest.path.display().to_string());
-                let text = ["Config check failed: ", &why, ": ", path.as_deref().unwrap_or(""), " is not changed"];
-                let text = text.concat();
+                let path = self.plan.file(check.template);
+                let text = ["Config check failed: ", &why, ": ", &path, " is not changed"].concat();
                 if let Some(t) = self.templates.get_mut(check.template) {
                     t.refused = true;
                     let level = if t.said.as_ref() == Some(&text) { Level::Debug } else { Level::Error };
@@ -360,7 +358,7 @@ impl State {
             else {
                 continue;
             };
-            let path = plan.dest.path.display().to_string();
+            let path = self.plan.file(c.template);
             t.staged = false;
             match c.result {
                 Ok(in_place) => {
@@ -443,7 +441,7 @@ impl State {
     }
 
     pub(super) fn on_restored(&mut self, template: usize, result: Result<(), Error>, out: &mut Vec<Action>) {
-        let path = self.plan.templates.get(template).map(|p| p.dest.path.display().to_string()).unwrap_or_default();
+        let path = self.plan.file(template);
         match result {
             Ok(()) => say(out, Level::Warning, Voice::Confd, format_args!("Target config {path} has been rolled back")),
             Err(e) => say(out, Level::Error, Voice::Confd, format_args!("cannot roll {path} back: {e}")),

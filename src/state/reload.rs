@@ -258,8 +258,7 @@ impl State {
             // Once is once.
             r.wanted = Some(if self.plan.once { Millis::MAX } else { now.saturating_add(wait) });
         }
-        let path = plan.templates.get(i).map(|t| t.dest.path.display().to_string());
-        let of = path.map_or(String::new(), |p| format!(" of {p}"));
+        let of = if is_app { String::new() } else { [" of ", &plan.file(i)].concat() };
         let said = fill("%% failed: %", &[what, &of, &why]);
         let level = if r.said.as_ref() == Some(&said) { Level::Debug } else { Level::Error };
         let next = if self.plan.once { String::new() } else { ["; next try in ", &super::span(wait)].concat() };

@@ -2,7 +2,6 @@
 //! comes here, so a pid that was reaped is never signalled again.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -41,18 +40,21 @@ pub fn start(s: &Start) -> Result<i32, StartError> {
         return Err(StartError { code: 127, text: "no program given".to_string() });
     };
     // Everything that allocates comes before fork: another thread may hold the allocator's lock.
-    let argv = strings(s.argv.iter().map(|w| w.as_bytes().to_vec()))?;
-    let mut vars: Vec<Vec<u8>> = Vec::new();
+    let (mut argv, mut vars, mut paths) = (Words::default(), Words::default(), Words::default());
+    for word in s.argv {
+        argv.add([word.as_bytes(), b"", b""]);
+    }
     for (name, value) in std::env::vars_os() {
         let is_set = |n: &str| name.as_bytes() == n.as_bytes();
         if !s.env_remove.iter().any(|n| is_set(n)) && !s.env.iter().any(|(n, _)| is_set(n)) {
-            vars.push([name.as_bytes(), b"=", value.as_bytes()].concat());
+            vars.add([name.as_bytes(), b"=", value.as_bytes()]);
         }
     }
-    vars.extend(s.env.iter().map(|(n, v)| [n.as_bytes(), b"=", v.as_bytes()].concat()));
-    let envp = strings(vars.into_iter())?;
-    let paths = strings(candidates(program).into_iter())?;
-    let (argv, envp, paths) = (pointers(&argv), pointers(&envp), pointers(&paths));
+    for (name, value) in s.env {
+        vars.add([name.as_bytes(), b"=", value.as_bytes()]);
+    }
+    candidates(program, &mut paths);
+    let (argv, envp, paths) = (&argv.pointers()?, &vars.pointers()?, &paths.pointers()?);
     let input = if s.is_app { None } else { Some(nothing().map_err(|e| failed(&e))?) };
     let (mut report, told) = io::pipe().map_err(|e| failed(&e))?; // both ends are close-on-exec
     let (stdin, told_fd) = (input.as_ref().map_or(-1, AsRawFd::as_raw_fd), told.as_raw_fd());
@@ -61,7 +63,7 @@ pub fn start(s: &Start) -> Result<i32, StartError> {
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: as above.
-        unsafe { child(s, stdin, told_fd, &argv, &envp, &paths) };
+        unsafe { child(s, stdin, told_fd, argv, envp, paths) };
     }
     let forked = io::Error::last_os_error();
     mask.restore();
@@ -122,24 +124,48 @@ unsafe fn child(s: &Start, stdin: i32, told: i32, argv: &Pointers, envp: &Pointe
 
 type Pointers = Vec<*const libc::c_char>;
 
-fn strings(words: impl Iterator<Item = Vec<u8>>) -> Result<Vec<CString>, StartError> {
-    words
-        .map(|w| CString::new(w).map_err(|_| StartError { code: 126, text: "a word holds a zero byte".to_string() }))
-        .collect()
+/// Words as C has them: one behind the other, a zero byte after each.
+#[derive(Default)]
+struct Words {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
 }
 
-fn pointers(strings: &[CString]) -> Pointers {
-    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+impl Words {
+    /// One more, of these pieces.
+    #[inline(never)]
+    fn add(&mut self, pieces: [&[u8]; 3]) {
+        self.starts.push(self.bytes.len());
+        for piece in pieces {
+            self.bytes.extend_from_slice(piece);
+        }
+        self.bytes.push(0);
+    }
+
+    /// Where they begin, with a null behind the last.
+    #[inline(never)]
+    fn pointers(&self) -> Result<Pointers, StartError> {
+        let mut all = Vec::new();
+        for start in &self.starts {
+            all.push(self.bytes.get(*start..).unwrap_or(&[]).as_ptr().cast());
+        }
+        all.push(std::ptr::null());
+        if self.bytes.iter().filter(|b| **b == 0).count() > self.starts.len() {
+            return Err(StartError { code: 126, text: "a word holds a zero byte".to_string() });
+        }
+        Ok(all)
+    }
 }
 
 /// Where a program may be: itself if it has a `/`, else in the folders of PATH.
-fn candidates(program: &str) -> Vec<Vec<u8>> {
+fn candidates(program: &str, paths: &mut Words) {
     if program.contains('/') || program.is_empty() {
-        return vec![program.as_bytes().to_vec()];
+        return paths.add([program.as_bytes(), b"", b""]);
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/bin:/usr/bin".into());
-    let folder = |dir: &[u8]| [if dir.is_empty() { b"." } else { dir }, b"/", program.as_bytes()].concat();
-    path.as_bytes().split(|b| *b == b':').map(folder).collect()
+    for dir in path.as_bytes().split(|b| *b == b':') {
+        paths.add([if dir.is_empty() { b"." } else { dir }, b"/", program.as_bytes()]);
+    }
 }
 
 fn failed(e: &io::Error) -> StartError {
