@@ -59,12 +59,17 @@ pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
 
 /// The line on which a text of several lines begins that has not ended in `before`; empty when there is none.
 fn opening_line(before: &str) -> &str {
-    let marks = ["\"\"\"", "'''"];
-    if marks.iter().map(|m| before.matches(m).count()).sum::<usize>().is_multiple_of(2) {
+    let (mut marks, mut last) = (0usize, 0);
+    for mark in ["\"\"\"", "'''"] {
+        for (at, _) in before.match_indices(mark) {
+            marks = marks.wrapping_add(1);
+            last = last.max(at);
+        }
+    }
+    if marks.is_multiple_of(2) {
         return "";
     }
-    let open = marks.iter().filter_map(|m| before.match_indices(m).last()).map(|(at, _)| at).max().unwrap_or(0);
-    before.get(..open).unwrap_or("").rsplit('\n').next().unwrap_or("")
+    before.get(..last).unwrap_or("").rsplit('\n').next().unwrap_or("")
 }
 
 /// Whether a line of configuration sets something that no log may show.

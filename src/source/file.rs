@@ -58,11 +58,13 @@ fn look_at(paths: &[PathBuf], filter: &str, prefix: &str, look: &mut Look) -> Re
         };
         if meta.is_dir() {
             let found = Walk::files(&names, look).run(path)?;
-            let mut files: Vec<&Entry> = found.entries().iter().collect();
-            // Folder by folder: `a/x` comes before `a.yaml`.
-            files.sort_by(|a, b| a.0.split('/').cmp(b.0.split('/')));
-            for (key, data) in files {
-                flat.file(&path.join(key.trim_start_matches('/')), data)?;
+            // Folder by folder: `a/x` comes before `a.yaml`. No name holds a zero byte, and nothing sorts before one.
+            let mut files = Vec::new();
+            for (key, data) in found.entries() {
+                files.push((Arc::from(key.replace('/', "\0")), data.clone()));
+            }
+            for (key, data) in Snapshot::new(files).entries() {
+                flat.file(&path.join(key.replace('\0', "/").trim_start_matches('/')), data)?;
             }
             continue;
         }

@@ -189,7 +189,7 @@ impl Watcher<'_> {
                 None => {
                     let since = self.since.take(); // what does not answer now is a failure, however long it lived
                     let body = super::range_body(start.as_bytes(), &end, 0, true);
-                    let body = self.call(server, "/kv/range", &body)?.rest(GRACE)?;
+                    let body = self.ask(server, "/kv/range", &body, GRACE)?;
                     let (head, _) = super::page(&body, self.prefix, &mut Load::default(), &self.gone)?;
                     self.is_same(head, self.at)?;
                     self.since = since;
@@ -217,7 +217,7 @@ impl Watcher<'_> {
         let mut from = start.as_bytes().to_vec();
         loop {
             let body = super::range_body(&from, end, at.revision, false);
-            let body = self.call(server, "/kv/range", &body)?.rest(self.etcd.wait.max(GRACE))?;
+            let body = self.ask(server, "/kv/range", &body, self.etcd.wait.max(GRACE))?;
             let (head, is_more) = super::page(&body, self.prefix, &mut load, &self.gone)?;
             if at.revision == 0 {
                 at = head;
@@ -284,24 +284,24 @@ impl Watcher<'_> {
                 let mut lease = "0".to_string();
                 if *ttl > 0 {
                     let granted = fill(r#"{"TTL":"%"}"#, &[&ttl.to_string()]);
-                    let granted = self.call(server, "/lease/grant", &granted)?.rest(GRACE)?;
+                    let granted = self.ask(server, "/lease/grant", &granted, GRACE)?;
                     let granted = crate::formats::json::parse(&String::from_utf8_lossy(&granted))?;
                     lease = super::number(&granted, "ID").to_string();
                 }
                 let body = fill(r#"{"key":"%","value":"%","lease":"%"}"#, &[&name, &base64::encode(value), &lease]);
-                self.call(server, "/kv/put", &body)?.rest(GRACE)?;
+                self.ask(server, "/kv/put", &body, GRACE)?;
             }
             Change::Delete(all) => {
                 // A key that ends in `/` is shown without it.
                 let folder = base64::encode([key, "/"].concat().as_bytes());
                 for name in [&name, &folder] {
-                    self.call(server, "/kv/deleterange", &fill(r#"{"key":"%"}"#, &[name]))?.rest(GRACE)?;
+                    self.ask(server, "/kv/deleterange", &fill(r#"{"key":"%"}"#, &[name]), GRACE)?;
                 }
                 if *all {
                     let (from, to) = super::interval(key, true);
                     let ends = [base64::encode(from.as_bytes()), base64::encode(to.as_bytes())];
                     let body = fill(r#"{"key":"%","range_end":"%"}"#, &[&ends[0], &ends[1]]);
-                    self.call(server, "/kv/deleterange", &body)?.rest(GRACE)?;
+                    self.ask(server, "/kv/deleterange", &body, GRACE)?;
                 }
             }
         }
@@ -326,5 +326,11 @@ impl Watcher<'_> {
         let said = super::sentence(&body).map_or(body, String::into_bytes);
         let password = self.etcd.basic.as_ref().map_or("", |(_, p)| p.as_str());
         Err(super::refusal(status, &http::words(&said, &[&self.token, password])))
+    }
+
+    /// The same with its whole answer, which must be there within `wait` milliseconds more.
+    #[inline(never)]
+    fn ask(&self, server: &Server, path: &str, body: &str, wait: Millis) -> Result<Vec<u8>, Fail> {
+        Ok(self.call(server, path, body)?.rest(wait)?)
     }
 }
