@@ -1,6 +1,8 @@
 //! Where keys come from. Each watch is a worker thread that blocks (on a query or on inotify) and hands whole
 //! snapshots to the loop; the loop knows no protocol. A worker never decides what a failure means for the app.
 
+#[cfg(test)]
+mod bed;
 pub mod change;
 pub mod consul;
 pub mod dir;

@@ -1,56 +1,17 @@
 use super::*;
-use crate::store::Snapshot;
+use crate::source::bed::{TempDir, line};
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new(name: &str) -> TempDir {
-        let path = std::env::temp_dir().join(format!("pilotfish-dir-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        TempDir(path.canonicalize().unwrap())
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-    fn rename(&self, from: &str, to: &str) {
-        fs::rename(self.path(from), self.path(to)).unwrap();
-    }
-    fn link(&self, to: &str, name: &str) {
-        symlink(to, self.path(name)).unwrap();
-    }
-    fn folder(&self, name: &str) {
-        fs::create_dir_all(self.path(name)).unwrap();
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 enum Seen {
     Keys(String),
     Trouble(String),
     Recovered,
-}
-
-/// `a=1 b/c=2`
-fn line(s: &Snapshot) -> String {
-    let all = s.entries().iter().map(|(k, v)| format!("{}={}", k.trim_start_matches('/'), String::from_utf8_lossy(v)));
-    all.collect::<Vec<_>>().join(" ")
 }
 
 /// A watch on its own thread, ended when dropped.

@@ -1,6 +1,7 @@
 //! Against real files and real inotify.
 
 use super::*;
+use crate::source::bed::{TempDir, line};
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::sync::mpsc::{Receiver, channel};
@@ -8,45 +9,13 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new(name: &str) -> TempDir {
-        let path = std::env::temp_dir().join(format!("pilotfish-file-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        TempDir(path.canonicalize().unwrap())
+/// The keys of files of a folder on one line, or why there are none.
+fn keys(dir: &TempDir, names: &[&str], filter: &str) -> String {
+    let paths: Vec<PathBuf> = names.iter().map(|n| dir.path(n)).collect();
+    match load(&paths, filter, "/") {
+        Ok(s) => line(&s),
+        Err(e) => e.into_text().replace(&*dir.0.to_string_lossy(), "DIR"),
     }
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-    fn write(&self, name: &str, text: &str) {
-        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
-        fs::write(self.path(name), text).unwrap();
-    }
-    fn replace(&self, name: &str, text: &str) {
-        self.write(".new", text);
-        fs::rename(self.path(".new"), self.path(name)).unwrap();
-    }
-    fn keys(&self, names: &[&str], filter: &str) -> String {
-        let paths: Vec<PathBuf> = names.iter().map(|n| self.path(n)).collect();
-        match load(&paths, filter, "/") {
-            Ok(s) => line(&s),
-            Err(e) => e.into_text().replace(&*self.0.to_string_lossy(), "DIR"),
-        }
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// `a=1 b/c=2`
-fn line(s: &Snapshot) -> String {
-    let all = s.entries().iter().map(|(k, v)| format!("{}={}", k.trim_start_matches('/'), String::from_utf8_lossy(v)));
-    all.collect::<Vec<_>>().join(" ")
 }
 
 /// A watch on its own thread, ended when dropped. Trouble is told as `!text`, recovery as `ok`.
@@ -132,14 +101,14 @@ fn what_a_file_comes_out_as() {
     ];
     for (name, text, want) in cases {
         t.write(name, text);
-        assert_eq!(t.keys(&[name], "*"), want, "{text}");
+        assert_eq!(keys(&t, &[name], "*"), want, "{text}");
     }
     fs::write(t.path("a.yaml"), b"a: \xff\n").unwrap();
-    assert_eq!(t.keys(&["a.yaml"], "*"), "cannot read DIR/a.yaml: it is not UTF-8");
+    assert_eq!(keys(&t, &["a.yaml"], "*"), "cannot read DIR/a.yaml: it is not UTF-8");
     fs::File::create(t.path("big.yaml")).unwrap().set_len((16 << 20) + 1).unwrap();
-    assert_eq!(t.keys(&["big.yaml"], "*"), "cannot read DIR/big.yaml: more than 16 MiB");
-    assert_eq!(t.keys(&["no.yaml"], "*"), "cannot read DIR/no.yaml: No such file or directory");
-    assert!(t.keys(&["a.yaml"], "[").starts_with("cannot use the filter `[`"));
+    assert_eq!(keys(&t, &["big.yaml"], "*"), "cannot read DIR/big.yaml: more than 16 MiB");
+    assert_eq!(keys(&t, &["no.yaml"], "*"), "cannot read DIR/no.yaml: No such file or directory");
+    assert!(keys(&t, &["a.yaml"], "[").starts_with("cannot use the filter `[`"));
     assert_eq!(load(&[t.path("a.conf")], "*", "/b").map(|s| s.len()).unwrap(), 0);
 }
 
@@ -148,19 +117,19 @@ fn files_merge_in_order_and_folders_by_filter() {
     let t = TempDir::new("merge");
     t.write("one.yaml", "a: 1\nb: 1\n");
     t.write("two.toml", "b = 2\nc = 2\n");
-    assert_eq!(t.keys(&["one.yaml", "two.toml"], "*"), "a=1 b=2 c=2");
-    assert_eq!(t.keys(&["two.toml", "one.yaml"], "no"), "a=1 b=1 c=2");
+    assert_eq!(keys(&t, &["one.yaml", "two.toml"], "*"), "a=1 b=2 c=2");
+    assert_eq!(keys(&t, &["two.toml", "one.yaml"], "no"), "a=1 b=1 c=2");
     t.write("d/a.yaml", "k: a\na: 1\n");
     t.write("d/a/x.yaml", "k: x\nx: 1\n");
     t.write("d/b.json", "{\"k\": \"b\"}");
     t.write("d/c.txt", "k: txt\n");
     t.write("d/.hidden.yaml", "k: hidden\n");
     t.write("d/..data/z.yaml", "k: z\n");
-    assert_eq!(t.keys(&["d"], "*"), "a=1 k=txt x=1");
-    assert_eq!(t.keys(&["d"], "*.yaml"), "a=1 k=a x=1");
-    assert_eq!(t.keys(&["d"], "[bc].*"), "k=txt");
-    assert_eq!(t.keys(&["d", "one.yaml"], "*.json"), "a=1 b=1 k=b");
-    assert_eq!(t.keys(&["d"], "nothing"), "");
+    assert_eq!(keys(&t, &["d"], "*"), "a=1 k=txt x=1");
+    assert_eq!(keys(&t, &["d"], "*.yaml"), "a=1 k=a x=1");
+    assert_eq!(keys(&t, &["d"], "[bc].*"), "k=txt");
+    assert_eq!(keys(&t, &["d", "one.yaml"], "*.json"), "a=1 b=1 k=b");
+    assert_eq!(keys(&t, &["d"], "nothing"), "");
 }
 
 #[test]
