@@ -424,7 +424,7 @@ impl Driver<'_> {
             let source = self.plan.watches.get(input.watch).and_then(|w| self.plan.sources.get(w.source));
             let is_tree = source.is_some_and(|s| s.kind.is_tree());
             for (key, value) in snapshot.under(&input.prefix) {
-                if is_tree && !source::etcd::is_under(&input.prefix, key) {
+                if is_tree && !crate::store::is_under(&input.prefix, key) {
                     continue;
                 }
                 let key = if input.strip == 0 { key.clone() } else { Arc::from(&*input.seen(key)) };

@@ -171,6 +171,14 @@ pub enum Secret {
     File(PathBuf),
 }
 
+/// What becomes of a key.
+pub enum Change {
+    /// It gets this value, for so many seconds (0: for ever).
+    Set(Vec<u8>, u64),
+    /// It goes, or with `true` it and all below it.
+    Delete(bool),
+}
+
 /// One query to keep open.
 pub struct Watch {
     /// Index into `Plan::sources`.

@@ -23,6 +23,11 @@ pub fn clean(key: &str) -> String {
     ["/", &parts.join("/")].concat()
 }
 
+/// Whether `key` lies under `prefix` by whole parts of its path: itself, too, unless a `/` ends the prefix.
+pub fn is_under(prefix: &str, key: &str) -> bool {
+    key.strip_prefix(prefix).is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
+}
+
 /// All keys of one source under one prefix, at one index or revision.
 #[derive(Clone, Default)]
 pub struct Snapshot {

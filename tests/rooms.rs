@@ -96,3 +96,20 @@ fn every_file_says_what_it_is_for() {
         assert!(text.starts_with("//! "), "{} opens without saying what it is for", path.display());
     }
 }
+
+#[test]
+fn arrows_point_down() {
+    for (room, above) in [
+        ("front", &["source", "driver", "state", "dest::stage"][..]),
+        ("state", &["source", "driver", "front"]),
+        ("formats", &["source", "driver", "front", "state", "template"]),
+        ("text", &["source", "driver", "front", "state", "template", "formats"]),
+    ] {
+        for (path, text) in sources(room) {
+            for name in above {
+                let arrow = format!("crate::{name}");
+                assert!(!text.contains(&arrow), "{} names {arrow}, which lies above or beside it", path.display());
+            }
+        }
+    }
+}

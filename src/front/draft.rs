@@ -31,7 +31,7 @@ pub fn wire(plan: &mut Plan) {
     let covers = |w: &Watch, source: usize, prefix: &str| {
         w.source == source
             && match sources.get(source) {
-                Some(s) if s.kind.is_tree() => crate::source::etcd::is_under(&w.prefix, prefix),
+                Some(s) if s.kind.is_tree() => crate::store::is_under(&w.prefix, prefix),
                 _ => prefix.starts_with(&w.prefix),
             }
     };

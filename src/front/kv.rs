@@ -6,8 +6,8 @@ use super::options::{Options, time};
 use super::{World, join, native};
 use crate::error::{Error, Result};
 use crate::kv::{Query, Verb};
+use crate::plan::Change;
 use crate::plan::{Input, Plan, Source, SourceKind, Watch};
-use crate::source::change::Change;
 
 /// Its own options; those that name a source are the program's.
 pub static OWN: &str = "\

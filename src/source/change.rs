@@ -11,19 +11,11 @@ use super::{News, Stop};
 use crate::base64;
 use crate::dest::{self, Dest};
 use crate::error::{Error, Result, os_text};
-use crate::plan::{Consul, Etcd, Millis, Source, SourceKind};
+use crate::plan::{Change, Consul, Etcd, Millis, Source, SourceKind};
 use crate::text::fill;
 
 /// How long a server may take: a write waits for the quorum.
 const LIMIT: Millis = 10_000;
-
-/// What becomes of a key.
-pub enum Change {
-    /// It gets this value, for so many seconds (0: for ever).
-    Set(Vec<u8>, u64),
-    /// It goes, or with `true` it and all below it.
-    Delete(bool),
-}
 
 /// Makes the change at a key, given in full with its leading `/`.
 ///

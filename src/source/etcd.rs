@@ -114,11 +114,6 @@ fn interval(prefix: &str, is_narrow: bool) -> (String, String) {
     ([bare, start].concat(), [bare, "0"].concat())
 }
 
-/// Whether `key` lies under `prefix` by whole parts of its path: itself, too, unless a `/` ends the prefix.
-pub fn is_under(prefix: &str, key: &str) -> bool {
-    key.strip_prefix(prefix).is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
-}
-
 /// A body with an interval of keys and a revision in it.
 #[inline(never)]
 fn body(pattern: &str, start: &[u8], end: &str, revision: u64) -> String {
@@ -176,7 +171,7 @@ impl Load {
         let key = text("key").and_then(base64::decode).ok_or("a key is no base64")?;
         self.newest = self.newest.max(number(kv, "mod_revision"));
         if let Ok(name) = std::str::from_utf8(&key)
-            && is_under(prefix, name)
+            && store::is_under(prefix, name)
         {
             let value = match (gone, text("value").unwrap_or("")) {
                 (Some(gone), _) => gone.clone(),
@@ -315,7 +310,7 @@ mod tests {
             ("/", "/x", true),
             ("/", "x", false),
         ] {
-            assert_eq!(is_under(prefix, key), want, "{prefix} {key}");
+            assert_eq!(store::is_under(prefix, key), want, "{prefix} {key}");
         }
         let both = |p, narrow| interval(p, narrow);
         assert_eq!(both("/a", false), ("/a".to_string(), "/a0".to_string()));

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::consul::{self, AFTER_NEWS, MAX_KEYS, MAX_VALUE, Pace};
-use super::etcd::is_under;
 use super::http::{self, Reply};
 use super::turns::Turns;
 use super::{News, Stop};
 use crate::base64;
 use crate::formats::json;
 use crate::plan::{Etcd, Millis};
-use crate::store::{self, Snapshot};
+use crate::store::{self, Snapshot, is_under};
 use crate::template::scope::{self, Scope};
 use crate::text::fill;
 use crate::value::Value;

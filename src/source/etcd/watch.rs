@@ -10,13 +10,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::change::Change;
 use super::super::consul::GAP;
 use super::super::http::{self, Server, Stream};
 use super::super::turns::Turns;
 use super::super::{News, Stop};
 use super::{Fail, Head, Kind, Load};
 use crate::base64;
+use crate::plan::Change;
 use crate::plan::{Etcd, Millis};
 use crate::store::{Entry, Snapshot};
 use crate::text::fill;
