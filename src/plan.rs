@@ -120,8 +120,10 @@ pub enum SourceKind {
 /// How to reach Consul.
 #[derive(Clone, Default)]
 pub struct Consul {
-    /// `http://host:port` or `unix:///path`, tried in turn.
+    /// `http://host:port`, `https://host:port` or `unix:///path`, tried in turn.
     pub addresses: Vec<String>,
+    /// For those with `https://`.
+    pub tls: Tls,
     /// Where the token is.
     pub token: Secret,
     /// User and password of HTTP basic authentication.
@@ -149,14 +151,39 @@ pub const SRV: &str = "srv://";
 /// How to reach etcd.
 #[derive(Clone, Default)]
 pub struct Etcd {
-    /// `http://host:port` or `unix:///path`, tried in turn.
+    /// `http://host:port`, `https://host:port` or `unix:///path`, tried in turn.
     pub endpoints: Vec<String>,
+    /// For those with `https://`.
+    pub tls: Tls,
     /// 2 or 3: the keys of the one are not those of the other.
     pub version: u8,
     /// User and password.
     pub basic: Option<(String, String)>,
     /// A server that is silent for this long is asked whether it is still there.
     pub wait: Millis,
+}
+
+/// How servers whose address begins with `https://` are trusted, and what they are shown. All files are read again
+/// when they change.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// Who may have signed the server's certificate: files, and folders of files; none: those the system trusts.
+    pub ca: Vec<Pem>,
+    /// Our certificate, with those that lead to its issuer, and its key, for servers that ask for one.
+    pub identity: Option<(Pem, Pem)>,
+    /// The name the server's certificate must have, which the server is also told, in place of the address's.
+    pub name: Option<String>,
+    /// Any certificate will do. Said loudly at each start.
+    pub insecure: bool,
+}
+
+/// Certificates or a key, as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// In this file.
+    File(PathBuf),
+    /// The text itself.
+    Text(String),
 }
 
 /// A secret and where it comes from. A file is read again for each request, so it can rotate.
@@ -294,8 +321,10 @@ pub enum Reload {
 pub struct Request {
     /// As it stands in messages, without anything that may be secret.
     pub shown: String,
-    /// `http://host:port` or `unix:///path`.
+    /// `http://host:port`, `https://host:port` or `unix:///path`.
     pub address: String,
+    /// For one with `https://`.
+    pub tls: Tls,
     /// What is asked for there, with its leading `/`.
     pub path: String,
     /// `POST` and the like.

@@ -12,7 +12,7 @@ use crate::sys::process::Ended;
 /// Why there is no answer, or what Docker says, in words.
 #[inline(never)]
 pub fn send(r: &Request, stop: &Stop) -> Result<Ended, String> {
-    let server = Server::new(&r.address, stop);
+    let server = Server::new(&r.address, &r.tls, stop);
     let headers: Vec<(&str, String)> = r.headers.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
     let mut left = r.retries;
     loop {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::kv::Query;
-use crate::plan::{Consul, Etcd, Millis, Plan, Secret, Source, SourceKind};
+use crate::plan::{Consul, Etcd, Millis, Plan, Secret, Source, SourceKind, Tls};
 use options::Options;
 
 /// What a door may look at.
@@ -204,7 +204,7 @@ fn add_etcd(
 ) -> Result<()> {
     let endpoints = addresses("etcd", ":2379", hosts, scheme)?;
     let name = ["etcd at ", &endpoints.join(", ")].concat();
-    let kind = SourceKind::Etcd(Etcd { endpoints, version, basic, wait });
+    let kind = SourceKind::Etcd(Etcd { endpoints, version, basic, wait, tls: Tls::default() });
     plan.sources.push(Source { name, kind, allow_empty });
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::table::{Keys, Table};
 use super::{World, native, options};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Millis, Named, Reload, Request};
+use crate::plan::{Millis, Named, Reload, Request, Tls};
 use crate::sys::signal;
 use crate::value::Value;
 
@@ -123,6 +123,7 @@ fn post(shown: String, address: String, path: String) -> Box<Request> {
     Box::new(Request {
         shown,
         address,
+        tls: Tls::default(),
         path,
         method: POST.to_string(),
         headers: Vec::new(),

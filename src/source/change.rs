@@ -11,7 +11,7 @@ use super::{News, Stop};
 use crate::base64;
 use crate::dest::{self, Dest};
 use crate::error::{Error, Result, os_text};
-use crate::plan::{Change, Consul, Etcd, Millis, Source, SourceKind};
+use crate::plan::{Change, Consul, Etcd, Millis, Source, SourceKind, Tls};
 use crate::text::fill;
 
 /// How long a server may take: a write waits for the quorum.
@@ -35,12 +35,12 @@ pub fn make(source: &Source, key: &str, change: &Change, stop: &Stop) -> Result<
 /// Asks each server in turn until one says yes.
 #[inline(never)]
 fn ask_all(
-    addresses: &[String],
+    servers: (&[String], &Tls),
     stop: &Stop,
     ask: &dyn Fn(&Server) -> std::result::Result<(), String>,
 ) -> std::result::Result<(), String> {
     let silent = |_: News| {};
-    let mut turns = Turns::new(addresses, ["", ""], stop, &silent);
+    let mut turns = Turns::new(servers, ["", ""], stop, &silent);
     loop {
         let Some(server) = turns.server() else { return Err("stopped".to_string()) };
         match ask(&server) {
@@ -82,7 +82,7 @@ fn at_consul(c: &Consul, key: &str, change: &Change, stop: &Stop) -> std::result
         }
         p
     };
-    ask_all(&c.addresses, stop, &|server| {
+    ask_all((&c.addresses, &c.tls), stop, &|server| {
         let headers = consul::headers(c)?;
         match change {
             Change::Set(_, 1..) => Err("Consul's keys have no time to live".to_string()),
@@ -105,7 +105,7 @@ fn at_etcd2(e: &Etcd, key: &str, change: &Change, stop: &Stop) -> std::result::R
         headers
             .push(("authorization", ["Basic ", &base64::encode(fill("%:%", &[user, password]).as_bytes())].concat()));
     }
-    ask_all(&e.endpoints, stop, &|server| match change {
+    ask_all((&e.endpoints, &e.tls), stop, &|server| match change {
         Change::Set(value, ttl) => {
             let Ok(value) = std::str::from_utf8(value) else {
                 return Err("etcd's v2 keeps no values that are no UTF-8".to_string());

@@ -203,7 +203,7 @@ pub(super) fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String>
 
 /// Watches a prefix until `stop`.
 pub fn watch(c: &Consul, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
-    let mut turns = Turns::new(&c.addresses, [prefix, "Consul"], stop, say);
+    let mut turns = Turns::new((&c.addresses, &c.tls), [prefix, "Consul"], stop, say);
     let mut pace = Pace::new();
     let (mut index, mut pause) = (0, 0);
     while !stop.sleep(pause) {

@@ -120,7 +120,7 @@ fn beside(
 /// watched ones (also when a value is set that was there), and then only.
 #[inline(never)]
 pub fn watch(etcd: &Etcd, prefix: &str, scope: Option<&Scope>, stop: &Stop, say: &dyn Fn(News)) {
-    let mut turns = Turns::new(&etcd.endpoints, [prefix, "etcd"], stop, say);
+    let mut turns = Turns::new((&etcd.endpoints, &etcd.tls), [prefix, "etcd"], stop, say);
     let mut pace = Pace::new();
     let mut pause = 0;
     // Of a watch with a scope: the watched keys, and whether something has happened to them since.

@@ -20,7 +20,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Body, Error};
 
-use crate::plan::Millis;
+use crate::plan::{Millis, Tls};
 
 /// Most bytes an answer's body may have.
 pub const MAX_BODY: u64 = 64 << 20;
@@ -79,9 +79,9 @@ impl Reply {
 }
 
 impl Server {
-    /// `address` is `http://host:port` or `unix:///path`. Calls end when `stop` says so.
+    /// `address` is `http://host:port`, `https://host:port` or `unix:///path`. Calls end when `stop` says so.
     #[inline(never)]
-    pub fn new(address: &str, stop: &super::Stop) -> Server {
+    pub fn new(address: &str, _tls: &Tls, stop: &super::Stop) -> Server {
         let unix = address.strip_prefix("unix://");
         let config = Agent::config_builder()
             .http_status_as_error(false)

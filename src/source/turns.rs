@@ -9,7 +9,7 @@ use super::{News, Stop};
 use crate::backoff::{Backoff, Random};
 use crate::dns;
 use crate::error::Result;
-use crate::plan::{Millis, SRV};
+use crate::plan::{Millis, SRV, Tls};
 use crate::store::Snapshot;
 use crate::text::fill;
 
@@ -17,6 +17,7 @@ use crate::text::fill;
 pub struct Turns<'a> {
     /// As they were given: servers, and names of SRV records that name servers.
     addresses: &'a [String],
+    tls: &'a Tls,
     /// What the names stand for, sorted.
     known: Vec<String>,
     /// The names are to be looked up.
@@ -39,11 +40,17 @@ pub struct Turns<'a> {
 impl<'a> Turns<'a> {
     /// All servers, the first one's turn. `names`: the prefix, and what the source is called.
     #[inline(never)]
-    pub fn new(addresses: &'a [String], names: [&'a str; 2], stop: &'a Stop, say: &'a dyn Fn(News)) -> Turns<'a> {
+    pub fn new(
+        (addresses, tls): (&'a [String], &'a Tls),
+        names: [&'a str; 2],
+        stop: &'a Stop,
+        say: &'a dyn Fn(News),
+    ) -> Turns<'a> {
         let random = Random::new(crate::sys::host::random());
         let (known, servers, backoff) = (Vec::new(), Vec::new(), Backoff::default());
         let (at, tried, last, is_down) = (0, 0, None, false);
-        Turns { addresses, known, is_stale: true, stop, servers, at, tried, backoff, random, names, say, last, is_down }
+        let is_stale = true;
+        Turns { addresses, tls, known, is_stale, stop, servers, at, tried, backoff, random, names, say, last, is_down }
     }
 
     /// Whose turn it is. Waits until the names of servers can be looked up; nobody's when all is stopped.
@@ -77,7 +84,7 @@ impl<'a> Turns<'a> {
         let mut sorted = found.clone();
         sorted.sort_unstable();
         if sorted != self.known {
-            self.servers = found.iter().map(|a| Arc::new(Server::new(a, self.stop))).collect();
+            self.servers = found.iter().map(|a| Arc::new(Server::new(a, self.tls, self.stop))).collect();
             (self.known, self.at) = (sorted, 0);
         }
         Ok(())

@@ -383,6 +383,7 @@ fn request(is_docker: bool) -> Reload {
     Reload::Request(Box::new(crate::plan::Request {
         shown: "POST http://h/r".into(),
         address: "http://h".into(),
+        tls: crate::plan::Tls::default(),
         path: "/r".into(),
         method: "POST".into(),
         headers: Vec::new(),

@@ -52,7 +52,7 @@ fn watcher<'a>(etcd: &'a Etcd, prefix: &'a str, stop: &'a Stop, say: &'a dyn Fn(
     Watcher {
         etcd,
         prefix,
-        turns: Turns::new(&etcd.endpoints, [prefix, "etcd"], stop, say),
+        turns: Turns::new((&etcd.endpoints, &etcd.tls), [prefix, "etcd"], stop, say),
         token: String::new(),
         is_beta: false,
         is_narrow: false,
