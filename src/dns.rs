@@ -1,10 +1,15 @@
 //! SRV records (RFC 2782): the query, the answer, and the order in which servers are to be tried. Names are absolute;
-//! no search list is used. The message goes out in `sys::dns`; an answer that is not to our question, or no DNS, is an
-//! error and never an empty list.
+//! no search list is used. The message goes out in `ask`; an answer that is not to our question, or no DNS, is an
+//! error and never an empty list. Addresses of hosts are looked up in `hosts`, by the same query and reading.
+
+mod ask;
+mod hosts;
 
 use crate::backoff::Random;
 use crate::error::{Error, Result};
-use crate::sys::{dns, host};
+use crate::sys::host;
+
+pub use hosts::lookup;
 
 /// One server that offers a service.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,8 +26,8 @@ pub struct Srv {
 
 /// The length of a message's head (RFC 1035, 4.1.1).
 const HEAD: usize = 12;
-/// The type SRV and the class IN.
-const SRV_IN: [u8; 4] = [0, 33, 0, 1];
+/// The type of these records.
+const SRV: u8 = 33;
 
 /// Looks up `_service._proto.name`, or `name` alone where both are empty. In the order in which to try them; empty when
 /// there is no such name.
@@ -31,9 +36,9 @@ const SRV_IN: [u8; 4] = [0, 33, 0, 1];
 /// `Kind::Config` for what is no name, `Kind::Transient` when there is no answer or a bad one.
 pub fn lookup_srv(service: &str, proto: &str, name: &str) -> Result<Vec<Srv>> {
     if service.is_empty() && proto.is_empty() {
-        return lookup(name);
+        return servers(name);
     }
-    lookup(&["_", service, "._", proto, ".", name].concat())
+    servers(&["_", service, "._", proto, ".", name].concat())
 }
 
 /// The servers of a record such as `_etcd-client._tcp.example.com`, each as `host:port`, in the order in which to try
@@ -43,7 +48,7 @@ pub fn lookup_srv(service: &str, proto: &str, name: &str) -> Result<Vec<Srv>> {
 /// As `lookup_srv`, and when there is none.
 pub fn srv_endpoints(record: &str) -> Result<Vec<String>> {
     let mut all = Vec::new();
-    for s in lookup(record)? {
+    for s in servers(record)? {
         let host = s.target.trim_end_matches('.');
         if !host.is_empty() {
             all.push([host, ":", &s.port.to_string()].concat());
@@ -57,23 +62,24 @@ fn cannot(name: &str, why: &str) -> String {
 }
 
 #[inline(never)]
-fn lookup(name: &str) -> Result<Vec<Srv>> {
+fn servers(name: &str) -> Result<Vec<Srv>> {
     let seed = host::random();
-    let Some(query) = query(seed as u16, name) else {
+    let Some(query) = query(seed as u16, name, SRV) else {
         return Err(Error::config(cannot(name, "it is no name of a host or service")));
     };
-    let answer = match dns::ask(&query) {
-        Ok(answer) => answer,
-        Err(_) => return Err(Error::transient(cannot(name, "no answer from the name servers in /etc/resolv.conf"))),
+    let answers = ask::ask(&ask::Conf::read(), std::slice::from_ref(&query));
+    let why = match answers.first().filter(|a| !a.is_empty()) {
+        None => "no answer from the name servers in /etc/resolv.conf",
+        Some(answer) => match decode(answer, &query) {
+            Ok(found) => return Ok(order(found, &mut Random::new(seed))),
+            Err(why) => why,
+        },
     };
-    match decode(&answer, &query) {
-        Ok(found) => Ok(order(found, &mut Random::new(seed))),
-        Err(why) => Err(Error::transient(cannot(name, why))),
-    }
+    Err(Error::transient(cannot(name, why)))
 }
 
-/// The question; `None` for what is no name.
-fn query(id: u16, name: &str) -> Option<Vec<u8>> {
+/// The question for records of a type; `None` for what is no name.
+fn query(id: u16, name: &str, kind: u8) -> Option<Vec<u8>> {
     let mut q = Vec::new();
     q.extend(id.to_be_bytes());
     q.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // recursion desired, one question
@@ -84,8 +90,7 @@ fn query(id: u16, name: &str) -> Option<Vec<u8>> {
         q.push(u8::try_from(label.len()).ok().filter(|n| *n < 64)?);
         q.extend(label.as_bytes());
     }
-    q.push(0);
-    q.extend(SRV_IN);
+    q.extend([0, 0, kind, 0, 1]); // the class IN
     (q.len() <= HEAD + 255 + 4).then_some(q)
 }
 
@@ -102,9 +107,26 @@ fn pair(m: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The records in an answer to this query; none when the server says that there is no such name.
-#[inline(never)]
 fn decode(m: &[u8], query: &[u8]) -> std::result::Result<Vec<Srv>, &'static str> {
+    let mut all = Vec::new();
+    for (data, _) in records(m, query)? {
+        let number = |i| pair(m, data + i).map(|n| n as u16);
+        let (Some(priority), Some(weight), Some(port), Some(target)) =
+            (number(0), number(2), number(4), name(m, data + 6))
+        else {
+            return Err(GARBLED);
+        };
+        all.push(Srv { target, port, priority, weight });
+    }
+    Ok(all)
+}
+
+const GARBLED: &str = "the answer is garbled";
+
+/// Where the data of the records of the type asked for begins and ends, in an answer to this query; none when the
+/// server says that there is no such name.
+#[inline(never)]
+fn records(m: &[u8], query: &[u8]) -> std::result::Result<Vec<(usize, usize)>, &'static str> {
     let question = query.get(HEAD..).unwrap_or(&[]);
     // Letters of either case are one (RFC 4343); the lengths in between are below 64, where there are no letters.
     let echoed = m.get(HEAD..HEAD + question.len()).is_some_and(|q| q.eq_ignore_ascii_case(question));
@@ -120,10 +142,10 @@ fn decode(m: &[u8], query: &[u8]) -> std::result::Result<Vec<Srv>, &'static str>
     if flags & 0x200 != 0 {
         return Err("the answer is cut off");
     }
-    records(m, HEAD + question.len()).ok_or("the answer is garbled")
+    walk(m, HEAD + question.len(), question.get(question.len().saturating_sub(4)..).unwrap_or(&[])).ok_or(GARBLED)
 }
 
-fn records(m: &[u8], mut at: usize) -> Option<Vec<Srv>> {
+fn walk(m: &[u8], mut at: usize, kind: &[u8]) -> Option<Vec<(usize, usize)>> {
     let mut all = Vec::new();
     for _ in 0..pair(m, 6)? {
         let head = name_end(m, at)?;
@@ -131,11 +153,8 @@ fn records(m: &[u8], mut at: usize) -> Option<Vec<Srv>> {
         let end = data.checked_add(pair(m, head + 8)?)?;
         m.get(data..end)?;
         // Others may stand beside them: a CNAME that leads to them, signatures.
-        if m.get(head..head + 4)? == SRV_IN {
-            let number = |i| pair(m, data + i).map(|n| n as u16);
-            let (priority, weight, port) = (number(0)?, number(2)?, number(4)?);
-            let target = name(m, data + 6)?;
-            all.push(Srv { target, port, priority, weight });
+        if m.get(head..head + 4)? == kind {
+            all.push((data, end));
         }
         at = end;
     }

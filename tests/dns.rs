@@ -1,5 +1,5 @@
-//! SRV records seen from outside: pilotfish with a resolv.conf of its own, which names a server that says what the
-//! test wants, over UDP and TCP. Port 53 needs root, or a system whose unprivileged ports begin below it.
+//! SRV records and addresses seen from outside: pilotfish with a resolv.conf of its own, which names a server that says
+//! what the test wants, over UDP and TCP. Port 53 needs root, or a system whose unprivileged ports begin below it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -89,6 +89,13 @@ impl Drop for Dns {
 
 /// The name that was asked for.
 fn asked_name(query: &[u8]) -> String {
+    let (name, kind) = question(query);
+    assert_eq!(kind, 33, "SRV");
+    name
+}
+
+/// The name that was asked for and the type of its records.
+fn question(query: &[u8]) -> (String, u8) {
     let (mut at, mut text) = (12, String::new());
     while query[at] != 0 {
         let n = usize::from(query[at]);
@@ -96,8 +103,21 @@ fn asked_name(query: &[u8]) -> String {
         text.push('.');
         at += n + 1;
     }
-    assert_eq!(query[at + 1..], [0, 33, 0, 1], "SRV, IN");
-    text
+    assert_eq!((query[at + 1], &query[at + 3..]), (0, &[0, 1][..]), "IN");
+    (text, query[at + 2])
+}
+
+/// An answer with these flags and these records: type and data.
+fn records(query: &[u8], flags: u16, all: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut m = query.to_vec();
+    m[2..4].copy_from_slice(&flags.to_be_bytes());
+    m[6..8].copy_from_slice(&(all.len() as u16).to_be_bytes());
+    for (kind, data) in all {
+        m.extend([0xC0, 12, 0, *kind, 0, 1, 0, 0, 0, 60]);
+        m.extend((data.len() as u16).to_be_bytes());
+        m.extend(*data);
+    }
+    m
 }
 
 /// An answer with these flags and these servers: priority, weight, port, labels of the target.
@@ -257,6 +277,103 @@ fn without_a_good_answer_the_file_stays_and_the_reason_is_said() {
         assert_eq!(bed.dir.read("a"), "old");
         assert!(dns.asked().0 > 0);
     }
+}
+
+const A: u8 = 1;
+const AAAA: u8 = 28;
+const SIX: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+
+/// What a template makes of the addresses of `host`, all and by version, with this resolv.conf and this server.
+fn addresses(host: &str, options: &str, dns: &Dns) -> (String, Proc) {
+    let bed = Bed::new(&format!("nameserver {}\n{options}", dns.ip));
+    let list = |f: &str| format!("{{{{range {f} \"{host}\"}}}}{{{{.}}}} {{{{end}}}}");
+    bed.dir.write("a.tmpl", ["lookupIP", "lookupIPV4", "lookupIPV6"].map(list).join("/ "));
+    bed.dir.write("b.upon", "");
+    let proc = bed.once();
+    proc.expect_exit(Exit::Code(0), secs(5));
+    (bed.dir.read("a"), proc)
+}
+
+#[test]
+fn a_host_has_the_addresses_of_both_kinds_of_records() {
+    let dns = Dns::start(|q, _| {
+        let (name, kind) = question(q);
+        assert_eq!(name, "web.example.com.");
+        // The first record says that the name is another's; what a question did not ask for is none of ours.
+        let alias: (u8, &[u8]) = (5, b"\x01x\xC0\x10");
+        let all: &[(u8, &[u8])] = match kind {
+            A => &[alias, (A, &[10, 0, 0, 7]), (A, &[10, 0, 0, 1]), (AAAA, &[9; 16])],
+            AAAA => &[alias, (AAAA, &SIX), (A, &[9; 4])],
+            _ => panic!("asked for type {kind}"),
+        };
+        vec![records(q, OK, all)]
+    });
+    let (got, proc) = addresses("web.example.com", "", &dns);
+    let want = "10.0.0.1 10.0.0.7 2001:db8::7 / 10.0.0.1 10.0.0.7 / 2001:db8::7 ";
+    proc.check(got == want, &format!("{got:?} is not {want:?}"));
+}
+
+#[test]
+fn a_short_name_is_looked_for_below_the_domains_of_resolv_conf() {
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let seen = names.clone();
+    let dns = Dns::start(move |q, _| {
+        let (name, kind) = question(q);
+        let there = name == "web.b.example.";
+        if kind == A {
+            seen.lock().unwrap().push(name);
+        }
+        vec![match (there, kind) {
+            (true, A) => records(q, OK, &[(A, &[10, 0, 0, 7])]),
+            (true, _) => records(q, OK, &[]),
+            _ => records(q, NO_SUCH_NAME, &[]),
+        }]
+    });
+    let (got, proc) = addresses("web", "search a.example b.example c.example\n", &dns);
+    proc.check(got == "10.0.0.7 / 10.0.0.7 / ", &got);
+    let (got, proc) = addresses("web.b.example", "search a.example\noptions ndots:3\n", &dns);
+    proc.check(got == "10.0.0.7 / 10.0.0.7 / ", &got);
+    let (got, proc) = addresses("no.such.name", "search a.example\n", &dns);
+    proc.check(got == "/ / ", &got);
+    let each = |names: &[&str]| names.iter().cycle().take(3 * names.len()).map(|n| n.to_string()).collect::<Vec<_>>();
+    let want = [
+        each(&["web.a.example.", "web.b.example."]),
+        each(&["web.b.example.a.example.", "web.b.example."]),
+        each(&["no.such.name."]),
+    ];
+    assert_eq!(*names.lock().unwrap(), want.concat());
+}
+
+#[test]
+fn addresses_come_over_tcp_and_from_the_server_that_answers() {
+    let dns = Dns::start(|q, tcp| match (question(q).1, tcp) {
+        (A, false) => vec![records(q, CUT, &[(A, &[10, 0, 0, 9])])],
+        (A, true) => vec![records(q, OK, &[(A, &[10, 0, 0, 7]), (A, &[10, 0, 0, 9])])],
+        _ => vec![records(q, OK, &[])],
+    });
+    let silent = Dns::start(|_, _| Vec::new());
+    let begin = Instant::now();
+    let (got, proc) = addresses("web.x", &format!("nameserver {}\noptions timeout:60\n", silent.ip), &dns);
+    proc.check(got == "10.0.0.7 10.0.0.9 / 10.0.0.7 10.0.0.9 / ", &got);
+    assert!(silent.asked().0 >= 6, "both servers are asked at once");
+    proc.check(begin.elapsed() < secs(20), "the one that is silent is not waited for");
+}
+
+#[test]
+fn a_server_that_fails_is_asked_again_and_one_of_ipv6_may_stand_beside_it() {
+    let mut failures = 0;
+    let dns = Dns::start(move |q, _| {
+        failures += 1;
+        match (failures < 3, question(q).1) {
+            (true, _) => vec![records(q, 0x8182, &[])],
+            (_, A) => vec![records(q, OK, &[(A, &[10, 0, 0, 7])])],
+            _ => vec![records(q, OK, &[])],
+        }
+    });
+    let begin = Instant::now();
+    let (got, proc) = addresses("web.x", "nameserver ::1\noptions timeout:60 attempts:1\n", &dns);
+    proc.check(got == "10.0.0.7 / 10.0.0.7 / ", &got);
+    proc.check(begin.elapsed() < secs(20), "a failure is not the end of the question");
 }
 
 #[test]

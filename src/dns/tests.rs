@@ -4,7 +4,7 @@ use super::*;
 const NAME: &str = "_kv._tcp.example.com";
 
 fn q() -> Vec<u8> {
-    query(0x1234, NAME).unwrap()
+    query(0x1234, NAME, SRV).unwrap()
 }
 
 /// An answer to `q` with these flags and records, each put together by hand.
@@ -45,13 +45,13 @@ fn shown(found: std::result::Result<Vec<Srv>, &'static str>) -> String {
 fn the_question_is_as_in_the_rfc() {
     let want = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03_kv\x04_tcp\x07example\x03com\0\0\x21\0\x01";
     assert_eq!(q(), want);
-    assert_eq!(query(0x1234, "_kv._tcp.example.com.").unwrap(), want);
+    assert_eq!(query(0x1234, "_kv._tcp.example.com.", SRV).unwrap(), want);
     let long = |n: usize| vec!["a".repeat(49); n].join(".");
     for bad in ["", ".", "a..b", ".a", "a b", "a\n", "ä.b", &"a".repeat(64), &(long(5) + ".abcdef")] {
-        assert!(query(1, bad).is_none(), "{bad}");
+        assert!(query(1, bad, SRV).is_none(), "{bad}");
     }
     for good in ["a", &"a".repeat(63), &(long(5) + ".abc"), "_x-y._tcp.a1"] {
-        assert!(query(1, good).is_some(), "{good}");
+        assert!(query(1, good, SRV).is_some(), "{good}");
     }
 }
 

@@ -1,6 +1,5 @@
 //! The only room with unsafe code: thin, typed wrappers over libc. It decides nothing.
 
-pub mod dns;
 pub mod file;
 pub mod host;
 pub mod inotify;

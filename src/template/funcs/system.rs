@@ -7,7 +7,6 @@ use crate::map::Map;
 use crate::sys::meter;
 use crate::template::Context;
 use crate::value::{Time, Value};
-use std::net::{IpAddr, ToSocketAddrs};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now, in UTC: a scratch image holds no time zone data.
@@ -42,9 +41,8 @@ pub fn hostname(_: &Context, _: &[Value], _: u8) -> Result<Value> {
 /// The addresses of a host as sorted text; none when it has none. `wanted` 0 takes all, else 4 or 6 the version.
 pub fn lookup(_: &Context, args: &[Value], wanted: u8) -> Result<Value> {
     let mut found = Vec::new();
-    for address in (text_arg(args, 0), 0).to_socket_addrs().into_iter().flatten() {
-        let ip = address.ip();
-        let kind = if matches!(ip, IpAddr::V4(_)) { b'4' } else { b'6' };
+    for ip in crate::dns::lookup(text_arg(args, 0)) {
+        let kind = if ip.is_ipv4() { b'4' } else { b'6' };
         if wanted == b'0' || wanted == kind {
             found.push(Value::str(&ip.to_string()));
         }
