@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -417,7 +417,7 @@ impl Resolver for Names {
             let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
             vec![SocketAddr::new(four, port), SocketAddr::new(six, port)]
         } else {
-            (bare, port).to_socket_addrs().map_err(|_| Error::HostNotFound)?.take(16).collect()
+            crate::dns::lookup(bare).into_iter().take(16).map(|ip| SocketAddr::new(ip, port)).collect()
         };
         for addr in found {
             addrs.push(addr);
