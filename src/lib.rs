@@ -29,4 +29,5 @@ pub mod store;
 pub mod sys;
 pub mod template;
 pub mod text;
+pub mod tls;
 pub mod value;
