@@ -18,7 +18,7 @@ pub fn send(r: &Request, stop: &Stop) -> Result<Ended, String> {
     loop {
         let why = match server.call(&r.method, &r.path, &headers, r.body.as_bytes(), r.timeout) {
             Ok(answer) => {
-                let status = answer.status().as_u16();
+                let status = answer.status;
                 if is_wanted(r, status) {
                     return Ok(Ended::Exit(0));
                 }

@@ -64,6 +64,7 @@ const WORLD: &[&str] = &[
     "libc",
     "driver",
     "ureq",
+    "httparse",
     "println",
     "eprintln",
     "Mutex",

@@ -1,72 +1,54 @@
-//! HTTP for the sources: an agent over TCP or a unix socket with every time-out set, no proxy, no redirects (a
-//! token must not travel), answers bounded. It knows no protocol above HTTP.
+//! HTTP/1.1 for the sources: one server over TCP, TLS or a unix socket, every wait with a deadline, answers bounded; no
+//! proxy, no redirects (a token must not travel), no cookies. It knows no protocol above HTTP. Why by hand: ureq, which
+//! did this before, with its types for HTTP and its pool for many hosts costs 78,000 bytes; the tests compare the two.
 
-use std::fmt;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+pub mod answer;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use ureq::config::Config;
-use ureq::http::Response;
-use ureq::http::Uri;
-use ureq::http::response::Parts;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
-};
-use ureq::{Agent, Body, Error};
-
+use self::answer::{Body, LONG_HEAD, MOST};
+use self::socket::{NO_NAME, STOPPED, Socket, after};
 use crate::plan::{Millis, Tls};
+use crate::sys::host::clock;
+use crate::sys::pipe::Pipe;
+use crate::text::{fill, put};
+use crate::tls::{Context, Session};
 
 /// Most bytes an answer's body may have.
 pub const MAX_BODY: u64 = 64 << 20;
-/// Bytes of a connection's buffers, and so the longest head: ureq's 128 KiB would be 0.3-0.6 MB for each thread.
-const BUFFER: usize = 16 << 10;
-/// Longest time a connection may take to be made, in milliseconds.
-const CONNECT: Millis = 5_000;
+/// A body of more.
+const LONG_BODY: ErrorKind = ErrorKind::FileTooLarge;
+/// A connection that was idle for longer is not used again.
+const IDLE: Millis = 120_000;
+/// Bytes read at first: a query may wait for a minute, and its memory with it.
+const FIRST: usize = 2 << 10;
 
-/// When what is being read must be there. Instead of the agent's own limits: to set those anew for each request costs
-/// 4,000 bytes, and behind their end they give each read a second more, so that bytes which dribble in never end.
-struct Deadline {
-    begin: Instant,
-    /// Milliseconds behind `begin`.
-    until: AtomicU64,
-}
-
-impl Deadline {
-    fn now(&self) -> Millis {
-        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(Millis::MAX)
-    }
-    fn set(&self, wait: Millis) {
-        self.until.store(self.now().saturating_add(wait), Ordering::Relaxed);
-    }
-    fn left(&self) -> Result<Option<Duration>, Error> {
-        match self.until.load(Ordering::Relaxed).saturating_sub(self.now()) {
-            0 => Err(Error::Timeout(ureq::Timeout::RecvResponse)),
-            ms => Ok(Some(Duration::from_millis(ms))),
-        }
-    }
-}
-
-/// One server.
+/// One server, as one thread sees it.
 pub struct Server {
-    agent: Agent,
-    deadline: Arc<Deadline>,
-    /// What stands in front of each path: `http://host:port`.
-    base: String,
     /// As people know it: the address, or the socket's path.
     pub name: String,
+    stop: Arc<Pipe>,
+    tls: Option<Context>,
+    is_unix: bool,
+    /// The host, or the socket's path.
+    host: String,
+    port: Option<u16>,
+    /// The host as a request names it.
+    authority: String,
+    /// A connection whose last answer came whole.
+    idle: Cell<Option<Box<Connection>>>,
 }
 
 /// A whole answer.
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    headers: ureq::http::HeaderMap,
+    headers: Vec<(String, String)>,
     /// The body, at most `MAX_BODY` bytes.
     pub body: Vec<u8>,
 }
@@ -74,34 +56,33 @@ pub struct Reply {
 impl Reply {
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        self.headers.iter().find(|h| h.0.eq_ignore_ascii_case(name)).map(|h| h.1.as_str())
     }
 }
 
 impl Server {
     /// `address` is `http://host:port`, `https://host:port` or `unix:///path`. Calls end when `stop` says so.
     #[inline(never)]
-    pub fn new(address: &str, _tls: &Tls, stop: &super::Stop) -> Server {
-        let unix = address.strip_prefix("unix://");
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("pilotfish/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(Duration::from_millis(CONNECT)))
-            .input_buffer_size(BUFFER)
-            .output_buffer_size(BUFFER)
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .max_idle_age(Duration::from_secs(120))
-            .build();
-        let deadline = Arc::new(Deadline { begin: Instant::now(), until: AtomicU64::new(0) });
-        let wires = Wires { unix: unix.map(PathBuf::from), deadline: deadline.clone() };
-        let base = if unix.is_some() { "http://localhost".to_string() } else { address.to_string() };
-        let agent = Agent::with_parts(config, wires, Names);
-        stop.add(agent.clone());
-        Server { agent, deadline, base, name: address.to_string() }
+    pub fn new(address: &str, tls: &Tls, stop: &super::Stop) -> Server {
+        let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+        let is_unix = scheme == "unix";
+        let is_tls = scheme == "https";
+        // The colons of an address of IPv6 stand in brackets.
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !is_unix && !port.contains(']') => (host, port.parse().ok()),
+            _ => (rest, Some(if is_tls { 443 } else { 80 })),
+        };
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        Server {
+            name: address.to_string(),
+            stop: stop.pipe.clone(),
+            tls: is_tls.then(|| Context::new(tls)),
+            is_unix,
+            host: bare.to_string(),
+            port,
+            authority: if is_unix { "localhost" } else { rest }.to_string(),
+            idle: Cell::new(None),
+        }
     }
 
     /// GET of `path` (which begins with `/`); the answer's head must be there within `head` milliseconds, its body within
@@ -111,30 +92,17 @@ impl Server {
     /// Why there is no whole answer, in words; any status is an answer.
     #[inline(never)]
     pub fn get(&self, path: &str, headers: &[(&str, String)], head: Millis, body: Millis) -> Result<Reply, String> {
-        let response = self.call("GET", path, headers, &[], head)?;
-        let (head, stream) = self.stream(response);
-        Ok(Reply { status: stream.status, headers: head.headers, body: stream.rest(body)? })
+        let mut stream = self.call("GET", path, headers, &[], head)?;
+        let headers = std::mem::take(&mut stream.headers);
+        Ok(Reply { status: stream.status, headers, body: stream.rest(body)? })
     }
-}
 
-/// An answer whose body is read as it comes.
-pub struct Stream {
-    /// The HTTP status.
-    pub status: u16,
-    body: ureq::BodyReader<'static>,
-    deadline: Arc<Deadline>,
-    held: Vec<u8>,
-    /// So many bytes of `held` have no line end in them.
-    seen: usize,
-}
-
-impl Server {
     /// POST of `body` to `path`; the answer's head must be there within `head` milliseconds.
     ///
     /// # Errors
     /// Why there is no answer, in words; any status is an answer.
-    pub fn post(&self, path: &str, headers: &[(&str, String)], body: &str, head: Millis) -> Result<Stream, String> {
-        Ok(self.stream(self.call("POST", path, headers, body.as_bytes(), head)?).1)
+    pub fn post(&self, path: &str, headers: &[(&str, String)], body: &str, head: Millis) -> Result<Stream<'_>, String> {
+        self.call("POST", path, headers, body.as_bytes(), head)
     }
 
     /// Any request with its whole answer: status and body.
@@ -149,30 +117,237 @@ impl Server {
         body: &[u8],
         limit: Millis,
     ) -> Result<(u16, Vec<u8>), String> {
-        let (_, stream) = self.stream(self.call(method, path, headers, body, limit)?);
+        let stream = self.call(method, path, headers, body, limit)?;
         Ok((stream.status, stream.rest(limit)?))
     }
 
+    /// Any request; the answer's head must be there within `head` milliseconds, and its body is not read yet.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words; any status is an answer.
     #[inline(never)]
-    fn stream(&self, response: Response<Body>) -> (Parts, Stream) {
-        let (head, body) = response.into_parts();
-        let (status, deadline) = (head.status.as_u16(), self.deadline.clone());
-        (head, Stream { status, body: body.into_reader(), deadline, held: Vec::new(), seen: 0 })
+    pub fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+        head: Millis,
+    ) -> Result<Stream<'_>, String> {
+        let request = self.request(method, path, headers, body)?;
+        let until = after(head);
+        let mut kept = self.kept();
+        loop {
+            // The server may end a connection just when it is used again. Who hears nothing cannot know whether the
+            // request was heard: what does no harm when done twice is said once more.
+            let is_again = kept.is_some() && matches!(method, "GET" | "HEAD" | "PUT" | "DELETE");
+            let connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.connect(until)?,
+            };
+            let mut stream = Stream {
+                status: 0,
+                headers: Vec::new(),
+                server: self,
+                connection: Some(connection),
+                is_kept: false,
+                raw: Vec::new(),
+                body: Body::default(),
+                held: Vec::new(),
+                seen: 0,
+            };
+            match stream.begin(&request, method, until) {
+                Ok(()) => return Ok(stream),
+                Err(_) if is_again && stream.raw.is_empty() => {}
+                Err(e) => return Err(self.why(&e)),
+            }
+        }
+    }
+
+    /// The bytes of a request.
+    #[inline(never)]
+    fn request(&self, method: &str, path: &str, headers: &[(&str, String)], body: &[u8]) -> Result<Vec<u8>, String> {
+        if self.port.is_none()
+            || [method, path, &self.authority].iter().any(|w| w.bytes().any(|b| b <= b' ' || b == 127))
+        {
+            return Err("the address is no URL".to_string());
+        }
+        let agent = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
+        let length = body.len().to_string();
+        let head = "% % HTTP/1.1\r\nhost: %\r\nuser-agent: %\r\naccept: */*\r\ncontent-length: %\r\n";
+        let mut out = fill(head, &[method, path, &self.authority, agent, &length]);
+        for (name, value) in headers {
+            // What breaks the line would be a header of its own.
+            if [*name, value].iter().any(|w| w.bytes().any(|b| b.is_ascii_control() && b != b'\t')) {
+                return Err(fill("the header % has a character that no header may hold", &[name]));
+            }
+            out.push_str(&fill("%: %\r\n", &[name, value]));
+        }
+        out.push_str("\r\n");
+        let mut out = out.into_bytes();
+        put(&mut out, body);
+        Ok(out)
+    }
+
+    /// The idle connection, if it is still good.
+    #[inline(never)]
+    fn kept(&self) -> Option<Box<Connection>> {
+        let c = self.idle.take()?;
+        let is_good = c.socket.until.saturating_add(IDLE) > clock()
+            && c.socket.is_quiet()
+            && self.tls.as_ref().is_none_or(Context::is_fresh);
+        is_good.then_some(c)
+    }
+
+    /// A new connection, before `until`.
+    #[inline(never)]
+    fn connect(&self, until: Millis) -> Result<Box<Connection>, String> {
+        let socket = if self.is_unix {
+            Socket::unix(&self.host, &self.stop)
+        } else {
+            Socket::tcp(&self.host, self.port.unwrap_or(0), until, &self.stop)
+        };
+        let socket = socket.map_err(|e| match e.kind() {
+            ErrorKind::TimedOut if clock() < until => "no connection within 5 s".to_string(),
+            _ => why(&e),
+        })?;
+        let mut connection = Box::new(Connection { socket, session: None });
+        connection.socket.until = until;
+        if let Some(tls) = &self.tls {
+            let mut session = Box::new(tls.session(&self.host)?);
+            session.handshake(&mut connection.socket).map_err(|e| self.why(&e))?;
+            connection.session = Some(session);
+        }
+        Ok(connection)
+    }
+
+    fn why(&self, e: &io::Error) -> String {
+        let of_tls = self.tls.as_ref().and_then(|tls| tls.why(&self.host, e));
+        of_tls.unwrap_or_else(|| why(e))
     }
 }
 
-impl Stream {
+/// A connection to the server.
+struct Connection {
+    /// Of an idle one, `until` says since when.
+    socket: Socket,
+    session: Option<Box<Session>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(session) = &mut self.session {
+            self.socket.until = after(100); // a word of farewell is not worth waiting for
+            session.close(&mut self.socket);
+        }
+    }
+}
+
+/// An answer whose body is read as it comes.
+pub struct Stream<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    server: &'a Server,
+    /// Until the body is whole.
+    connection: Option<Box<Connection>>,
+    /// Whether it is to be used again then.
+    is_kept: bool,
+    /// Bytes that came and are not understood yet.
+    raw: Vec<u8>,
+    body: Body,
+    /// Bytes of the body that nobody has asked for yet.
+    held: Vec<u8>,
+    /// So many bytes of `held` have no line end in them.
+    seen: usize,
+}
+
+impl Stream<'_> {
+    /// Sends the request and reads the answer's head.
+    #[inline(never)]
+    fn begin(&mut self, request: &[u8], method: &str, until: Millis) -> io::Result<()> {
+        let Some(c) = &mut self.connection else { return Ok(()) };
+        c.socket.until = until;
+        let sent = match &mut c.session {
+            Some(session) => session.write(&mut c.socket, request),
+            None => c.socket.write_all(request),
+        };
+        // Who does not want to hear the whole request may have said why.
+        let heard = self.head(method);
+        if heard.is_err() { sent.and(heard) } else { heard }
+    }
+
+    fn head(&mut self, method: &str) -> io::Result<()> {
+        loop {
+            match answer::head(&self.raw, method)? {
+                None if self.receive()? == 0 => return Err(ErrorKind::UnexpectedEof.into()),
+                None => {}
+                Some((head, used)) => {
+                    self.raw.drain(..used);
+                    // Below 200 it is not the answer yet.
+                    if head.status >= 200 {
+                        (self.status, self.headers) = (head.status, head.headers);
+                        (self.is_kept, self.body) = (head.is_kept, head.body);
+                        return self.understand();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for more bytes; how many came, 0 at the end.
+    #[inline(never)]
+    fn receive(&mut self) -> io::Result<usize> {
+        let Some(c) = &mut self.connection else { return Ok(0) };
+        let old = self.raw.len();
+        let step = (old + self.held.len()).clamp(FIRST, MOST).min(MOST.saturating_sub(old));
+        self.raw.resize(old + step, 0);
+        let into = self.raw.get_mut(old..).unwrap_or(&mut []);
+        let read = match &mut c.session {
+            Some(session) => session.read(&mut c.socket, into),
+            None => c.socket.read(into),
+        };
+        self.raw.truncate(old + read.as_ref().map_or(0, |n| *n));
+        read
+    }
+
+    /// Takes what came of the body. A connection whose answer is whole is given back.
+    #[inline(never)]
+    fn understand(&mut self) -> io::Result<()> {
+        let used = self.body.decode(&self.raw, &mut self.held)?;
+        self.raw.drain(..used);
+        if self.body.is_done()
+            && let Some(mut c) = self.connection.take()
+            && self.is_kept
+            && self.raw.is_empty()
+        {
+            c.socket.until = clock();
+            self.server.idle.set(Some(c));
+        }
+        Ok(())
+    }
+
     /// Reads on; how many bytes came, 0 at the end.
     #[inline(never)]
-    fn fill(&mut self) -> Result<usize, String> {
-        let old = self.held.len();
-        if old as u64 > MAX_BODY {
-            return Err(why(&Error::BodyExceedsLimit(MAX_BODY)));
+    fn fill(&mut self) -> io::Result<usize> {
+        if self.body.is_done() {
+            return Ok(0);
         }
-        self.held.resize(old + BUFFER, 0);
-        let read = self.body.read(self.held.get_mut(old..).unwrap_or(&mut []));
-        self.held.truncate(old + read.as_ref().map_or(0, |n| *n));
-        read.map_err(|e| why(&Error::from(e)))
+        if self.held.len() as u64 > MAX_BODY {
+            return Err(LONG_BODY.into());
+        }
+        let n = self.receive()?;
+        if n == 0 && !self.body.ends() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.understand()?;
+        Ok(n)
+    }
+
+    fn wait(&mut self, wait: Millis) {
+        if let Some(c) = &mut self.connection {
+            c.socket.until = after(wait);
+        }
     }
 
     /// The next line without its end; `None` when it is not there within `wait` milliseconds, which loses nothing. With a
@@ -181,7 +356,7 @@ impl Stream {
     /// # Errors
     /// The stream was cut, has ended, or has a line longer than 64 MiB.
     pub fn line(&mut self, wait: Millis) -> Result<Option<Vec<u8>>, String> {
-        self.deadline.set(wait);
+        self.wait(wait);
         loop {
             let fresh = self.held.get(self.seen..).unwrap_or(&[]);
             if let Some(i) = fresh.iter().position(|b| *b == b'\n') {
@@ -195,8 +370,8 @@ impl Stream {
             match self.fill() {
                 Ok(0) => return Err("the server ended the stream".to_string()),
                 Ok(_) => {}
-                Err(_) if self.deadline.left().is_err() => return Ok(None),
-                Err(why) => return Err(why),
+                Err(e) if e.kind() == ErrorKind::TimedOut && e.raw_os_error().is_none() => return Ok(None),
+                Err(e) => return Err(self.server.why(&e)),
             }
         }
     }
@@ -206,9 +381,14 @@ impl Stream {
     /// # Errors
     /// It does not come, is cut, or is larger than 64 MiB.
     pub fn rest(mut self, wait: Millis) -> Result<Vec<u8>, String> {
-        self.deadline.set(wait);
-        while self.fill()? > 0 {}
-        Ok(self.held)
+        self.wait(wait);
+        loop {
+            match self.fill() {
+                Ok(0) => return Ok(std::mem::take(&mut self.held)),
+                Ok(_) => {}
+                Err(e) => return Err(self.server.why(&e)),
+            }
+        }
     }
 }
 
@@ -223,205 +403,21 @@ pub fn words(body: &[u8], secrets: &[&str]) -> String {
     text.trim().chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-/// ureq's errors in plain words.
-fn why(e: &Error) -> String {
-    match e {
-        Error::Io(e) if e.kind() == ErrorKind::UnexpectedEof => "the connection was cut".to_string(),
-        Error::Io(e) => crate::error::os_text(e),
-        Error::Timeout(ureq::Timeout::Connect) => "no connection within 5 s".to_string(),
-        Error::Timeout(_) => "no answer in time".to_string(),
-        Error::HostNotFound => "the host name does not resolve".to_string(),
-        Error::BodyExceedsLimit(_) => "the answer is larger than 64 MiB".to_string(),
-        Error::LargeResponseHeader(..) => "the answer's head is larger than 16 KiB".to_string(),
-        Error::BadUri(_) => "the address is no URL".to_string(),
-        Error::Protocol(_) => "the answer is no HTTP".to_string(),
-        e => e.to_string(),
-    }
-}
+/// What each kind of error means here, unless the system says more.
+static WORDS: &[(ErrorKind, &str)] = &[
+    (ErrorKind::UnexpectedEof, "the connection was cut"),
+    (ErrorKind::TimedOut, "no answer in time"),
+    (ErrorKind::InvalidData, "the answer is no HTTP"),
+    (NO_NAME, "the host name does not resolve"),
+    (LONG_BODY, "the answer is larger than 64 MiB"),
+    (LONG_HEAD, "the answer's head is larger than 16 KiB or 100 lines"),
+    (STOPPED, "stopped"),
+];
 
-impl Server {
-    /// Any request; the answer's head must be there within `head` milliseconds, and its body is not read yet.
-    ///
-    /// # Errors
-    /// Why there is no answer, in words; any status is an answer.
-    #[inline(never)]
-    pub fn call(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, String)],
-        body: &[u8],
-        head: Millis,
-    ) -> Result<ureq::http::Response<ureq::Body>, String> {
-        let mut request = ureq::http::Request::builder().method(method).uri([&self.base, path].concat());
-        for (name, value) in headers {
-            request = request.header(*name, value.as_str());
-        }
-        self.deadline.set(head);
-        let sent = match request.body(body) {
-            Ok(request) => self.agent.run(request),
-            Err(e) => Err(e.into()),
-        };
-        sent.map_err(|e| why(&e))
-    }
-}
-
-/// Makes connections: TCP, or always to one unix socket.
-struct Wires {
-    unix: Option<PathBuf>,
-    deadline: Arc<Deadline>,
-}
-
-impl fmt::Debug for Wires {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wires")
-    }
-}
-
-impl Connector for Wires {
-    type Out = Wire;
-
-    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Wire>, Error> {
-        let socket = match &self.unix {
-            Some(path) => Socket::Unix(crate::sys::socket::connect_unix(path)?),
-            None => {
-                let each = details.timeout.not_zero().map_or(Duration::from_millis(CONNECT), |d| *d);
-                let mut last = Error::HostNotFound;
-                let mut found = None;
-                for addr in &details.addrs {
-                    match TcpStream::connect_timeout(addr, each) {
-                        Ok(s) => {
-                            found = Some(s);
-                            break;
-                        }
-                        Err(e) if e.kind() == ErrorKind::TimedOut => last = Error::Timeout(details.timeout.reason),
-                        Err(e) => last = Error::Io(e),
-                    }
-                }
-                let stream = found.ok_or(last)?;
-                stream.set_nodelay(true)?;
-                Socket::Tcp(stream)
-            }
-        };
-        let socket = Arc::new(socket);
-        let weak: std::sync::Weak<dyn ShutdownHandle> = Arc::downgrade(&(socket.clone() as Arc<dyn ShutdownHandle>));
-        (details.register_shutdown)(weak)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Wire { socket, buffers, deadline: self.deadline.clone() }))
-    }
-}
-
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl ShutdownHandle for Socket {
-    fn shutdown(&self) {
-        let _ = match self {
-            Socket::Tcp(s) => s.shutdown(std::net::Shutdown::Both),
-            Socket::Unix(s) => s.shutdown(std::net::Shutdown::Both),
-        };
-    }
-}
-
-/// One connection.
-struct Wire {
-    socket: Arc<Socket>,
-    buffers: LazyBuffers,
-    deadline: Arc<Deadline>,
-}
-
-impl fmt::Debug for Wire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wire")
-    }
-}
-
-/// A socket time-out shows as one of these.
-fn timed(e: std::io::Error, timeout: &NextTimeout) -> Error {
-    match e.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout(timeout.reason),
-        _ => Error::Io(e),
-    }
-}
-
-impl Transport for Wire {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let limit = self.deadline.left()?;
-        let out = self.buffers.output().get(..amount).unwrap_or(&[]);
-        match &*self.socket {
-            Socket::Tcp(s) => s.set_write_timeout(limit).and_then(|()| (&mut &*s).write_all(out)),
-            Socket::Unix(s) => s.set_write_timeout(limit).and_then(|()| (&mut &*s).write_all(out)),
-        }
-        .map_err(|e| timed(e, &timeout))
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let limit = self.deadline.left()?;
-        let input = self.buffers.input_append_buf();
-        if input.is_empty() {
-            return Err(Error::LargeResponseHeader(BUFFER, BUFFER)); // what fills it all is not understood yet
-        }
-        let n = match &*self.socket {
-            Socket::Tcp(s) => s.set_read_timeout(limit).and_then(|()| (&mut &*s).read(input)),
-            Socket::Unix(s) => s.set_read_timeout(limit).and_then(|()| (&mut &*s).read(input)),
-        }
-        .map_err(|e| timed(e, &timeout))?;
-        self.buffers.input_appended(n);
-        Ok(n > 0)
-    }
-
-    /// An idle connection that is readable was closed by the server (or is out of step): not to be used again.
-    fn is_open(&mut self) -> bool {
-        fn quiet(read: std::io::Result<usize>) -> bool {
-            matches!(read, Err(e) if e.kind() == ErrorKind::WouldBlock)
-        }
-        let mut one = [0u8; 1];
-        match &*self.socket {
-            Socket::Tcp(s) => {
-                s.set_nonblocking(true).is_ok() && quiet(s.peek(&mut one)) && s.set_nonblocking(false).is_ok()
-            }
-            Socket::Unix(s) => {
-                s.set_nonblocking(true).is_ok() && quiet((&mut &*s).read(&mut one)) && s.set_nonblocking(false).is_ok()
-            }
-        }
-    }
-}
-
-/// Looks names up without a thread of its own; a scratch image has no /etc/hosts, so `localhost` needs no file.
-struct Names;
-
-impl fmt::Debug for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Names")
-    }
-}
-
-impl Resolver for Names {
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().unwrap_or("");
-        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let port = uri.port_u16().unwrap_or(80);
-        let mut addrs = self.empty();
-        let found: Vec<SocketAddr> = if bare.eq_ignore_ascii_case("gateway")
-            && let Some(ip) = crate::sys::host::gateway()
-        {
-            // A container's host is its gateway: that name needs no file either.
-            vec![SocketAddr::new(IpAddr::V4(ip), port)]
-        } else if bare == "localhost" {
-            let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
-            vec![SocketAddr::new(four, port), SocketAddr::new(six, port)]
-        } else {
-            crate::dns::lookup(bare).into_iter().take(16).map(|ip| SocketAddr::new(ip, port)).collect()
-        };
-        for addr in found {
-            addrs.push(addr);
-        }
-        if addrs.is_empty() { Err(Error::HostNotFound) } else { Ok(addrs) }
-    }
+/// An error in plain words.
+#[inline(never)]
+fn why(e: &io::Error) -> String {
+    let kind = e.kind();
+    let known = WORDS.iter().find(|w| w.0 == kind && e.raw_os_error().is_none());
+    known.map_or_else(|| crate::error::os_text(e), |w| w.1.to_string())
 }

@@ -44,8 +44,7 @@ pub struct Render {
 
 /// Ends all workers of a plan: those that sleep wake up, those that talk are cut off.
 pub struct Stop {
-    pipe: Pipe,
-    agents: Mutex<Vec<ureq::Agent>>,
+    pipe: Arc<Pipe>,
 }
 
 impl Stop {
@@ -55,7 +54,7 @@ impl Stop {
     /// No descriptors left.
     pub fn new() -> Result<Arc<Stop>> {
         let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
-        Ok(Arc::new(Stop { pipe, agents: Mutex::default() }))
+        Ok(Arc::new(Stop { pipe: Arc::new(pipe) }))
     }
 
     /// Readable once all is stopped.
@@ -68,17 +67,9 @@ impl Stop {
         sys::pipe::wait_readable(self.fd(), Some(ms))
     }
 
-    /// This agent's calls are to end when all is stopped.
-    pub fn add(&self, agent: ureq::Agent) {
-        self.agents.lock().unwrap_or_else(PoisonError::into_inner).push(agent);
-    }
-
     /// Stops all.
     pub fn now(&self) {
         self.pipe.wake();
-        for agent in self.agents.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            agent.shutdown();
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! failure with a pause behind it, and of what works only news are told. Where DNS names them, it is asked at first and
 //! after each such round. It knows no protocol.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::http::Server;
@@ -23,7 +24,7 @@ pub struct Turns<'a> {
     /// The names are to be looked up.
     is_stale: bool,
     stop: &'a Stop,
-    servers: Vec<Arc<Server>>,
+    servers: Vec<Rc<Server>>,
     at: usize,
     /// Servers that failed in this round.
     tried: usize,
@@ -55,7 +56,7 @@ impl<'a> Turns<'a> {
 
     /// Whose turn it is. Waits until the names of servers can be looked up; nobody's when all is stopped.
     #[inline(never)]
-    pub fn server(&mut self) -> Option<Arc<Server>> {
+    pub fn server(&mut self) -> Option<Rc<Server>> {
         while self.is_stale {
             match self.look_up() {
                 // Those of before may do.
@@ -84,7 +85,7 @@ impl<'a> Turns<'a> {
         let mut sorted = found.clone();
         sorted.sort_unstable();
         if sorted != self.known {
-            self.servers = found.iter().map(|a| Arc::new(Server::new(a, self.tls, self.stop))).collect();
+            self.servers = found.iter().map(|a| Rc::new(Server::new(a, self.tls, self.stop))).collect();
             (self.known, self.at) = (sorted, 0);
         }
         Ok(())

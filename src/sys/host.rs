@@ -46,6 +46,14 @@ pub fn random() -> u64 {
     t.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(std::process::id())
 }
 
+/// Milliseconds on the clock that nobody sets.
+pub fn clock() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid timespec; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    (now.tv_sec as u64).wrapping_mul(1_000).wrapping_add(now.tv_nsec as u64 / 1_000_000)
+}
+
 /// Makes sure that descriptors 0, 1 and 2 are taken, so that nothing we open later lands there. Works without
 /// /dev/null: an empty pipe reads as the end and swallows what is written.
 pub fn occupy_standard_descriptors() {

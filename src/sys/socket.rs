@@ -1,47 +1,162 @@
-//! A connection to a unix socket that never waits: where the server's queue is full, connect(2) would block with no
-//! time-out, and nobody could wake it.
+//! Sockets of a client that never block: connecting begins and is awaited with poll(2), as is all that follows,
+//! together with a pipe that says when to give up. Nobody can wake a thread that blocks in connect(2).
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Connects at once or not at all (`WouldBlock`: the server's queue is full). The stream that comes back blocks.
+/// A new socket of this kind that is on its way to an address. `WouldBlock`: a unix socket's queue is full.
 ///
-/// # Errors
-/// As connect(2), and for a path longer than a socket's address may be.
-pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    // SAFETY: an all-zero address is valid memory; every byte of the path fits, with a zero behind it.
-    let address = unsafe {
-        let mut a: libc::sockaddr_un = std::mem::zeroed();
-        a.sun_family = libc::AF_UNIX as libc::sa_family_t;
-        let bytes = path.as_os_str().as_bytes();
-        if bytes.len() >= a.sun_path.len() {
-            return Err(io::ErrorKind::InvalidFilename.into());
-        }
-        for (to, from) in a.sun_path.iter_mut().zip(bytes) {
-            *to = *from as libc::c_char;
-        }
-        a
-    };
+/// # Safety
+/// `address` holds `length` bytes that are an address of this family.
+#[inline(never)]
+unsafe fn begin(family: i32, address: *const libc::sockaddr, length: usize) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: plain calls; the descriptor is new and owned by nobody else, the address lives through connect.
-    let stream = unsafe {
-        let fd = libc::socket(libc::AF_UNIX, kind, 0);
+    // SAFETY: plain calls; the descriptor is new and owned by nobody else; the address is the caller's promise.
+    unsafe {
+        let fd = libc::socket(family, kind, 0);
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         let owned = OwnedFd::from_raw_fd(fd);
-        let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-        if libc::connect(fd, (&raw const address).cast(), length) != 0 {
-            return Err(io::Error::last_os_error());
+        if libc::connect(fd, address, length as libc::socklen_t) != 0 {
+            let e = io::Error::last_os_error();
+            if e.raw_os_error() != Some(libc::EINPROGRESS) {
+                return Err(e);
+            }
         }
-        UnixStream::from(owned)
+        Ok(owned)
+    }
+}
+
+/// Connects to a unix socket at once or not at all (`WouldBlock`: the server's queue is full).
+///
+/// # Errors
+/// As connect(2), and for a path longer than a socket's address may be.
+pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    // SAFETY: an all-zero address is valid memory; every byte of the path fits, with a zero behind it.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() >= address.sun_path.len() {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    // SAFETY: the address lives through the call.
+    unsafe { begin(libc::AF_UNIX, (&raw const address).cast(), size_of::<libc::sockaddr_un>()) }
+}
+
+/// Begins to connect; once the socket can be written, `outcome` says what came of it.
+///
+/// # Errors
+/// As connect(2), where that is known at once.
+#[inline(never)]
+pub fn connect(to: &SocketAddr) -> io::Result<OwnedFd> {
+    let port = to.port().to_be();
+    let fd = match to {
+        SocketAddr::V4(to) => {
+            // SAFETY: all zeros are a valid address.
+            let mut a: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+            a.sin_family = libc::AF_INET as libc::sa_family_t;
+            a.sin_port = port;
+            a.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
+            // SAFETY: the address lives through the call.
+            unsafe { begin(libc::AF_INET, (&raw const a).cast(), size_of::<libc::sockaddr_in>()) }
+        }
+        SocketAddr::V6(to) => {
+            // SAFETY: all zeros are a valid address.
+            let mut a: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+            a.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            a.sin6_port = port;
+            a.sin6_addr.s6_addr = to.ip().octets();
+            a.sin6_scope_id = to.scope_id();
+            // SAFETY: the address lives through the call.
+            unsafe { begin(libc::AF_INET6, (&raw const a).cast(), size_of::<libc::sockaddr_in6>()) }
+        }
+    }?;
+    let yes: libc::c_int = 1;
+    // The end of a request that needs several packets is not to wait for a word of the server's. Without it all works.
+    // SAFETY: a plain call with a number that lives through it.
+    unsafe {
+        let size = size_of::<libc::c_int>() as libc::socklen_t;
+        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const yes).cast(), size);
+    }
+    Ok(fd)
+}
+
+/// What came of connecting.
+///
+/// # Errors
+/// As connect(2).
+pub fn outcome(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut errno: libc::c_int = 0;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    let (at, length) = ((&raw mut errno).cast(), &raw mut size);
+    // SAFETY: a number and its size, which live through the call.
+    if unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, at, length) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+}
+
+/// What a socket is awaited for.
+#[derive(Clone, Copy)]
+pub enum Wait {
+    /// Bytes, or the end.
+    Read,
+    /// Room for bytes, or the outcome of connecting.
+    Write,
+}
+
+/// Waits until `fd` is ready or has failed.
+///
+/// # Errors
+/// `ConnectionAborted` once `stop` is readable; `TimedOut` after so many milliseconds.
+#[inline(never)]
+pub fn wait(fd: BorrowedFd<'_>, what: Wait, stop: BorrowedFd<'_>, timeout: u64) -> io::Result<()> {
+    let events = match what {
+        Wait::Read => libc::POLLIN,
+        Wait::Write => libc::POLLOUT,
     };
-    stream.set_nonblocking(false)?;
-    Ok(stream)
+    let mut both = [
+        libc::pollfd { fd: stop.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+        libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 },
+    ];
+    // A signal ends the wait early, as if it were ready: who finds nothing waits again.
+    // SAFETY: two valid pollfds.
+    let n = unsafe { libc::poll(both.as_mut_ptr(), 2, i32::try_from(timeout).unwrap_or(i32::MAX)) };
+    if n == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    if n > 0 && both[0].revents != 0 {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    Ok(())
+}
+
+/// Reads what is there; 0 at the end.
+///
+/// # Errors
+/// As recv(2).
+pub fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: valid memory of that length.
+    let n = unsafe { libc::recv(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), 0) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes what there is room for.
+///
+/// # Errors
+/// As send(2); no signal comes with it.
+pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: valid memory of that length.
+    let n = unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
 #[cfg(test)]
@@ -49,7 +164,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::io::{Read, Write};
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     #[test]
     fn it_connects_or_says_why_not_at_once() {
@@ -58,7 +173,8 @@ mod tests {
         let path = dir.join("s");
         assert!(connect_unix(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound));
         let listener = UnixListener::bind(&path).unwrap();
-        let mut ours = connect_unix(&path).unwrap();
+        let mut ours = UnixStream::from(connect_unix(&path).unwrap());
+        ours.set_nonblocking(false).unwrap();
         let mut theirs = listener.accept().unwrap().0;
         theirs.write_all(b"x").unwrap();
         let mut byte = [0];

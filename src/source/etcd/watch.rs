@@ -310,7 +310,7 @@ impl Watcher<'_> {
 
     /// One call of the gateway that must be answered with 200. A server without a leader is to say so at once.
     #[inline(never)]
-    fn call(&self, server: &Server, path: &str, body: &str) -> Result<Stream, Fail> {
+    fn call<'s>(&self, server: &'s Server, path: &str, body: &str) -> Result<Stream<'s>, Fail> {
         let mut headers =
             vec![("content-type", "application/json".to_string()), ("grpc-metadata-hasleader", "true".to_string())];
         if !self.token.is_empty() {
