@@ -94,6 +94,8 @@ release_flags=(
   -Clink-arg=--icf=all        # functions with the same code become one
   -Clink-arg=--pack-dyn-relocs=relr
   -Clink-arg=--hash-style=gnu
+  # Cryptography in its small forms, which are constant in time as the large ones are.
+  --cfg=curve25519_dalek_backend=\"serial\" --cfg=sha2_backend_soft=\"compact\" --cfg=aes_backend_soft=\"compact\"
   -Cllvm-args=-enable-machine-outliner=always # sequences of instructions that repeat become functions: 1.5 %
 )
 # What LLVM does for speed even where size is asked for, left undone, and its layout of blocks by size: 37,000 bytes of

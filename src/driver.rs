@@ -217,6 +217,10 @@ impl Driver<'_> {
                 News::Data(snapshot) => Event::Data { watch, snapshot },
                 News::Trouble(text, retry) => Event::Trouble { watch, text, retry },
                 News::Recovered => Event::Recovered { watch },
+                News::Note(text) => {
+                    self.logger.line(Level::Warning, Voice::Supervisor, &text);
+                    continue;
+                }
             });
         }
     }

@@ -69,7 +69,7 @@ pub fn run(q: &Query) -> Result<i32> {
         pipe.wait(None);
         pipe.drain();
         for (_, news) in post.take() {
-            if is_down && !matches!(news, News::Trouble(..)) {
+            if is_down && !matches!(news, News::Trouble(..) | News::Note(_)) {
                 is_down = false;
                 say("the source answers again");
             }
@@ -93,6 +93,7 @@ pub fn run(q: &Query) -> Result<i32> {
                 }
                 (News::Trouble(text, _), _, _) => return Err(Error::transient(text)),
                 (News::Recovered, _, _) => {}
+                (News::Note(text), _, _) => say(&text),
             }
         }
     }

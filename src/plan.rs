@@ -165,7 +165,7 @@ pub struct Etcd {
 
 /// How servers whose address begins with `https://` are trusted, and what they are shown. All files are read again
 /// when they change.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Who may have signed the server's certificate: files, and folders of files; none: those the system trusts.
     pub ca: Vec<Pem>,

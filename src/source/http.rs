@@ -17,7 +17,7 @@ use crate::plan::{Millis, Tls};
 use crate::sys::host::clock;
 use crate::sys::pipe::Pipe;
 use crate::text::{fill, put};
-use crate::tls::{Context, Session};
+use crate::tls::{self, Context, Session};
 
 /// Most bytes an answer's body may have.
 pub const MAX_BODY: u64 = 64 << 20;
@@ -33,7 +33,7 @@ pub struct Server {
     /// As people know it: the address, or the socket's path.
     pub name: String,
     stop: Arc<Pipe>,
-    tls: Option<Context>,
+    tls: Option<Arc<Context>>,
     is_unix: bool,
     /// The host, or the socket's path.
     host: String,
@@ -195,7 +195,7 @@ impl Server {
         let c = self.idle.take()?;
         let is_good = c.socket.until.saturating_add(IDLE) > clock()
             && c.socket.is_quiet()
-            && self.tls.as_ref().is_none_or(Context::is_fresh);
+            && self.tls.as_ref().is_none_or(|tls| tls.is_fresh());
         is_good.then_some(c)
     }
 
@@ -221,9 +221,13 @@ impl Server {
         Ok(connection)
     }
 
+    /// What is worth saying of the server's certificates and ours; each thing once.
+    pub fn notes(&self) -> Vec<String> {
+        self.tls.as_ref().map_or_else(Vec::new, |tls| tls.notes())
+    }
+
     fn why(&self, e: &io::Error) -> String {
-        let of_tls = self.tls.as_ref().and_then(|tls| tls.why(&self.host, e));
-        of_tls.unwrap_or_else(|| why(e))
+        tls::why(e).unwrap_or_else(|| why(e))
     }
 }
 

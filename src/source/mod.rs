@@ -30,6 +30,8 @@ pub enum News {
     Trouble(String, Millis),
     /// The source works; its keys are as they were.
     Recovered,
+    /// Something somebody should know, and that is no trouble yet.
+    Note(String),
 }
 
 /// One template rendered: what it read and what came of it.

@@ -122,6 +122,9 @@ impl<'a> Turns<'a> {
 
     /// The server did what it should: the next failure is a first one.
     pub fn worked(&mut self) {
+        for note in self.servers.get(self.at).map(|s| s.notes()).unwrap_or_default() {
+            (self.say)(News::Note(note));
+        }
         self.tried = 0;
         self.backoff.succeeded();
     }

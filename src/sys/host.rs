@@ -54,6 +54,23 @@ pub fn clock() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000).wrapping_add(now.tv_nsec as u64 / 1_000_000)
 }
 
+/// Fills `out` with random bytes fit for keys; waits until the kernel has some, once after the host's boot. `false` where
+/// the kernel has no getrandom(2) or a sandbox forbids it.
+pub fn fill_random(out: &mut [u8]) -> bool {
+    // Up to 256 bytes come whole and are not interrupted (getrandom(2), NOTES); the loop is for what may be longer.
+    let mut left = out;
+    while !left.is_empty() {
+        // SAFETY: the pointer is valid for the length.
+        let n = unsafe { libc::getrandom(left.as_mut_ptr().cast(), left.len(), 0) };
+        match usize::try_from(n) {
+            Ok(n) => left = left.get_mut(n..).unwrap_or_default(),
+            Err(_) if std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
 /// Makes sure that descriptors 0, 1 and 2 are taken, so that nothing we open later lands there. Works without
 /// /dev/null: an empty pipe reads as the end and swallows what is written.
 pub fn occupy_standard_descriptors() {

@@ -29,7 +29,7 @@ impl Watched {
             let say = |news| {
                 let _ = sender.send(match news {
                     News::Data(s) => Seen::Keys(line(&s)),
-                    News::Trouble(text, _) => Seen::Trouble(text),
+                    News::Trouble(text, _) | News::Note(text) => Seen::Trouble(text),
                     News::Recovered => Seen::Recovered,
                 });
             };

@@ -33,7 +33,7 @@ impl Watched {
             let say = |news| {
                 let _ = sender.send(match news {
                     News::Data(s) => line(&s),
-                    News::Trouble(text, _) => format!("!{text}"),
+                    News::Trouble(text, _) | News::Note(text) => format!("!{text}"),
                     News::Recovered => "ok".to_string(),
                 });
             };
