@@ -341,8 +341,11 @@ impl Stream<'_> {
             return Err(LONG_BODY.into());
         }
         let n = self.receive()?;
-        if n == 0 && !self.body.ends() {
-            return Err(ErrorKind::UnexpectedEof.into());
+        if n == 0 {
+            self.is_kept = false;
+            if !self.body.ends() {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
         }
         self.understand()?;
         Ok(n)

@@ -110,6 +110,8 @@ enum Step {
     Size,
     /// More digits, or what ends them.
     Digits,
+    /// Space behind the digits.
+    Space,
     /// What a chunk says beside its length, which means nothing to us.
     Extension,
     /// The line feed behind a chunk's length.
@@ -137,9 +139,9 @@ impl Body {
         self.step == Step::Done
     }
 
-    /// The connection has ended. False: the body was not whole.
+    /// The connection has ended. False: the body was not whole; behind the chunk of no length it is (RFC 9112, section 8).
     pub fn ends(&mut self) -> bool {
-        if self.step == Step::End {
+        if matches!(self.step, Step::End | Step::Trailer | Step::TrailerLine | Step::Feed) {
             self.step = Step::Done;
         }
         self.is_done()
@@ -177,8 +179,9 @@ impl Body {
                     self.left = self.left.checked_mul(16).ok_or(NO_HTTP)? | digit;
                     Step::Digits
                 }
-                (Step::Digits, b';' | b' ' | b'\t') => Step::Extension,
-                (Step::Digits | Step::Extension, b'\r') => Step::SizeEnd,
+                (Step::Digits | Step::Space, b' ' | b'\t') => Step::Space,
+                (Step::Digits | Step::Space, b';') => Step::Extension,
+                (Step::Digits | Step::Space | Step::Extension, b'\r') => Step::SizeEnd,
                 (Step::SizeEnd, b'\n') => {
                     if self.left == 0 {
                         Step::Trailer
@@ -190,7 +193,7 @@ impl Body {
                 (Step::ChunkFeed, b'\n') => Step::Size,
                 (Step::Trailer, b'\r') => Step::Feed,
                 (Step::TrailerLine, b'\n') => Step::Trailer,
-                (Step::Feed, b'\n') => Step::Done,
+                (Step::Trailer | Step::Feed, b'\n') => Step::Done,
                 (Step::Extension, _) if b != b'\n' => Step::Extension,
                 (Step::Trailer | Step::TrailerLine, _) => Step::TrailerLine,
                 _ => return Err(NO_HTTP.into()),
