@@ -483,7 +483,7 @@ impl Driver<'_> {
         let Some(command) = command else { return };
         let dest = t.map(|t| self.plan.file(t)).unwrap_or_default();
         let staged = t.and_then(|t| self.staged.get_mut(t)).and_then(Option::as_mut);
-        match start_command(command, staged, dest) {
+        match start_command(command, staged, dest, &self.plan.env_remove) {
             Ok(pid) => self.commands.push((pid, id)),
             Err(e) => self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) }),
         }
@@ -523,7 +523,7 @@ impl Driver<'_> {
         let start = Start {
             argv: &app.argv,
             env: &[],
-            env_remove: app.env_remove,
+            env_remove: &app.env_remove,
             is_app: true,
             foreground: self.is_foreground,
         };
@@ -575,13 +575,18 @@ impl Driver<'_> {
 
 /// Starts a command for what is staged for `dest`, if anything is; gives its pid.
 #[inline(never)]
-fn start_command(command: &plan::Command, staged: Option<&mut Staged>, dest: String) -> Result<i32> {
+fn start_command(
+    command: &plan::Command,
+    staged: Option<&mut Staged>,
+    dest: String,
+    env_remove: &[&str],
+) -> Result<i32> {
     let src = match staged {
         None => dest.clone(),
         Some(staged) => staged.path()?.to_string_lossy().into_owned(),
     };
     let argv = command.words(&src, &dest, std::path::Path::new("/bin/sh").exists())?;
-    let start = Start { argv: &argv, env: &[], env_remove: &[], is_app: false, foreground: false };
+    let start = Start { argv: &argv, env: &[], env_remove, is_app: false, foreground: false };
     process::start(&start).map_err(|e| {
         let program = argv.first().map_or("", String::as_str);
         Error::transient(["cannot run ", program, ": ", &e.text].concat())

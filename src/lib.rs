@@ -23,6 +23,7 @@ pub mod map;
 pub mod md5;
 pub mod plan;
 pub mod request;
+pub mod secret;
 pub mod source;
 pub mod state;
 pub mod store;

@@ -4,13 +4,15 @@
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[path = "sys/entry.rs"]
 pub mod entry;
 
 use pilotfish::error::{Error, Result};
 use pilotfish::front::{self, Invocation, World};
-use pilotfish::{driver, kv, sys};
+use pilotfish::plan::Plan;
+use pilotfish::{driver, kv, secret, sys};
 
 /// What C's main calls: runs and gives the exit code.
 pub fn start(words: Vec<OsString>) -> i32 {
@@ -75,10 +77,29 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
     };
     let world = World { vars, read: &read, files: &files };
     let mut invocation = front::read(argv0, args, &world)?;
-    if let Invocation::Run(plan) = &mut invocation {
-        plan.fingerprint = sum.get();
+    match &mut invocation {
+        Invocation::Run(plan) => {
+            plan.fingerprint = sum.get();
+            secret::warn(plan);
+        }
+        Invocation::Check(plan) => warn(plan),
+        Invocation::Kv(query) => {
+            if let Some(plan) = Arc::get_mut(&mut query.plan) {
+                warn(plan);
+            }
+        }
+        Invocation::Print(_) => {}
     }
     Ok(invocation)
+}
+
+/// Says what a log would say at a start.
+fn warn(plan: &mut Plan) {
+    plan.notes.clear();
+    secret::warn(plan);
+    for (_, text) in &plan.notes {
+        say(2, &["pilotfish: warning: ", text, "\n"].concat());
+    }
 }
 
 fn say(fd: i32, text: &str) {

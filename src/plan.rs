@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::dest::Dest;
 use crate::guard::Guard;
+use crate::secret::Hidden;
 use crate::template::Dialect;
 use crate::template::scope::Scope;
 
@@ -27,6 +28,8 @@ pub struct Plan {
     pub splays: Vec<Millis>,
     /// The app to supervise; without one pilotfish only keeps files in step.
     pub app: Option<App>,
+    /// Variables with secrets that no command may see.
+    pub env_remove: Vec<&'static str>,
     /// Without an app: who else is told of new files, and how.
     pub target: Option<Reload>,
     /// How changes are gathered.
@@ -68,6 +71,7 @@ impl Default for Plan {
             scopes: Vec::new(),
             splays: Vec::new(),
             app: None,
+            env_remove: Vec::new(),
             target: None,
             pace: Pace::default(),
             start_timeout: None,
@@ -127,7 +131,7 @@ pub struct Consul {
     /// Where the token is.
     pub token: Secret,
     /// User and password of HTTP basic authentication.
-    pub basic: Option<(String, String)>,
+    pub basic: Option<(String, Secret)>,
     /// `?dc=`; empty: the agent's own.
     pub datacenter: String,
     /// `X-Consul-Namespace`; empty: the token's default.
@@ -147,6 +151,8 @@ impl SourceKind {
 
 /// In front of a name in the place of a server's address: its SRV records name the servers.
 pub const SRV: &str = "srv://";
+/// The same for servers that speak TLS.
+pub const SRV_TLS: &str = "srv+https://";
 
 /// How to reach etcd.
 #[derive(Clone, Default)]
@@ -158,7 +164,7 @@ pub struct Etcd {
     /// 2 or 3: the keys of the one are not those of the other.
     pub version: u8,
     /// User and password.
-    pub basic: Option<(String, String)>,
+    pub basic: Option<(String, Secret)>,
     /// A server that is silent for this long is asked whether it is still there.
     pub wait: Millis,
 }
@@ -193,7 +199,7 @@ pub enum Secret {
     #[default]
     None,
     /// Given as it is.
-    Text(String),
+    Text(Hidden),
     /// In this file, white space at its ends not counted.
     File(PathBuf),
 }
@@ -297,8 +303,8 @@ pub struct App {
     pub restart: Restart,
     /// An app that ends, or whose reload fails, this soon after its files changed did not bear the change.
     pub probation: Millis,
-    /// Variables it must not see (pilotfish's own settings that hold secrets).
-    pub env_remove: &'static [&'static str],
+    /// Variables with secrets that it must not see: those of the plan, but for what it is to see all the same.
+    pub env_remove: Vec<&'static str>,
 }
 
 /// How the app learns of new files.
@@ -331,6 +337,10 @@ pub struct Request {
     pub method: String,
     /// Names and values.
     pub headers: Vec<(String, String)>,
+    /// User and password of HTTP basic authentication.
+    pub basic: Option<(String, Secret)>,
+    /// A bearer's token.
+    pub token: Secret,
     /// What is sent.
     pub body: String,
     /// The answers that mean success; none: each from 200 to 299.

@@ -2,6 +2,7 @@
 //! its own, tries as often as it was asked to, and gives what came of it; what follows is decided in state/.
 
 use crate::plan::{RETRY_PAUSE, Request};
+use crate::secret::{AUTHORIZATION, Headers};
 use crate::source::Stop;
 use crate::source::http::Server;
 use crate::sys::process::Ended;
@@ -13,10 +14,10 @@ use crate::sys::process::Ended;
 #[inline(never)]
 pub fn send(r: &Request, stop: &Stop) -> Result<Ended, String> {
     let server = Server::new(&r.address, &r.tls, stop);
-    let headers: Vec<(&str, String)> = r.headers.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
     let mut left = r.retries;
     loop {
-        let why = match server.call(&r.method, &r.path, &headers, r.body.as_bytes(), r.timeout) {
+        let call = |headers: Headers| server.call(&r.method, &r.path, &headers, r.body.as_bytes(), r.timeout);
+        let why = match headers(r).and_then(call) {
             Ok(answer) => {
                 let status = answer.status;
                 if is_wanted(r, status) {
@@ -35,6 +36,18 @@ pub fn send(r: &Request, stop: &Stop) -> Result<Ended, String> {
         }
         left -= 1;
     }
+}
+
+/// What is said beside the request; a file of a token or password may have been replaced since the last try.
+#[inline(never)]
+fn headers(r: &Request) -> Result<Headers<'_>, String> {
+    let mut all = Headers::default();
+    all.push_basic(&r.basic)?;
+    all.push_secret(AUTHORIZATION, "Bearer ", &r.token)?;
+    for (name, value) in &r.headers {
+        all.push(name, value.clone());
+    }
+    Ok(all)
 }
 
 fn is_wanted(r: &Request, status: u16) -> bool {

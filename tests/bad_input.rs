@@ -278,15 +278,19 @@ fn a_template_that_cannot_be_parsed_is_shown_with_its_place() {
 #[test]
 fn reloads_of_others_are_checked() {
     let docker = "expected docker://NAME?signal=HUP with a container's name or id";
+    let address = "expected http://HOST:PORT/PATH or https://HOST:PORT/PATH";
+    let password = "a user and a password belong into `username` and `password` of a table, see [app.reload]";
     let query = "behind the ? expected signal= and a signal's name or number, such as HUP or 1";
     let named = "expected signal:HUP@NAME with a process's name, as in /proc/PID/comm";
     for (how, shown, why) in [
-        ("https://h/x", "https://h/x", "this version speaks no TLS; use http://"),
-        ("http://", "http://", "expected http://HOST:PORT/PATH"),
-        ("http:///x", "http:///x", "expected http://HOST:PORT/PATH"),
-        ("http://:80/x", "http://:80/x", "expected http://HOST:PORT/PATH"),
-        ("http://::1/x", "http://::1/x", "expected http://HOST:PORT/PATH"),
-        ("http://[::1/x", "http://[::1/x", "expected http://HOST:PORT/PATH"),
+        ("http://", "http://", address),
+        ("http:///x", "http:///x", address),
+        ("http:x", "http:x", address),
+        ("http://:80/x", "http://:80/x", address),
+        ("https://::1/x", "https://::1/x", address),
+        ("http://[::1/x", "http://[::1/x", address),
+        ("https://", "https://", address),
+        ("https://h:x/y", "https://h:x/y", "its port is no number"),
         ("http://h:x/y", "http://h:x/y", "its port is no number"),
         ("http://h:99999", "http://h:99999", "its port is no number"),
         ("http://h:/y", "http://h:/y", "its port is no number"),
@@ -294,7 +298,8 @@ fn reloads_of_others_are_checked() {
         ("http://h/a\nX: y", "http://h/a\nX: y", "a character in it must be escaped as %XX"),
         ("http://h/#x", "http://h/#x", "a character in it must be escaped as %XX"),
         ("http://h/?token=secret#", "http://h/", "a character in it must be escaped as %XX"),
-        ("http://me:secret@h/x", "h/x", "a user and a password belong into the header Authorization"),
+        ("http://me:secret@h/x", "h/x", password),
+        ("https://me:secret@h/x", "h/x", password),
         ("docker://", "docker://", docker),
         ("docker://a/b", "docker://a/b", docker),
         ("docker://../x", "docker://../x", docker),
@@ -431,23 +436,24 @@ fn options_and_their_values_are_checked() {
 }
 
 #[test]
-fn source_urls_are_checked_and_tls_is_refused_clearly() {
-    let what = "expected consul://host:port/prefix, consul+unix:///path, etcd://host:port/prefix, \
-                etcd2://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
-    let tls = "this version speaks no TLS; use consul:// or consul+unix://";
-    let address = "expected host:port, http://host:port or unix:///path";
+fn source_urls_are_checked() {
+    let what = "expected consul://host:port/prefix, consul+https://host:port/prefix, consul+unix:///path, \
+                etcd://host:port/prefix, etcd+https://host:port/prefix, etcd2://host:port/prefix, \
+                etcd2+https://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
+    let address = "expected host:port, http://host:port, https://host:port or unix:///path";
     for (url, message) in [
         ("", what.to_string()),
         ("kv", what.to_string()),
         ("http://127.0.0.1:8500", what.to_string()),
         ("https://127.0.0.1:8500", what.to_string()),
         ("etcd3://127.0.0.1:2379", what.to_string()),
-        ("etcd+https://h:1", "this version speaks no TLS; use etcd:// or etcd2://".to_string()),
-        ("etcd2+https://h:1", "this version speaks no TLS; use etcd:// or etcd2://".to_string()),
+        ("etcd3+https://127.0.0.1:2379", what.to_string()),
+        ("etcd+https://h:x", "cannot use etcd at https://h:x: its port is no number".to_string()),
+        ("etcd2+https://a?b", format!("cannot use etcd at https://a?b: {address}")),
         ("etcd://a:1,h:x/app", "cannot use etcd at http://h:x: its port is no number".to_string()),
         ("etcd2://a:1,b?c", format!("cannot use etcd at http://b?c: {address}")),
         ("dir:", what.to_string()),
-        ("consul+https://127.0.0.1:8501", tls.to_string()),
+        ("consul+https://h:x", "cannot use Consul at https://h:x: its port is no number".to_string()),
         ("consul://h:x", "cannot use Consul at http://h:x: its port is no number".to_string()),
         ("consul://h:", "cannot use Consul at http://h:: its port is no number".to_string()),
         ("consul://h:70000/app", "cannot use Consul at http://h:70000: its port is no number".to_string()),
@@ -462,20 +468,58 @@ fn source_urls_are_checked_and_tls_is_refused_clearly() {
         refused(&pilotfish().args(["--source", url, "true"]).run(WAIT), 64, &format!("--source {url}: {message}"));
     }
     // The variables of Consul and confd-sidecar.
-    let message = "cannot use Consul at https://h:1: this version speaks no TLS; use http:// or unix://";
-    for (name, value) in [("CONSUL_HTTP_ADDR", "https://h:1"), ("CONFD_NODE", "https://h:1")] {
+    let message = &format!("cannot use Consul at ftp://h:1: {address}");
+    for (name, value) in [("CONSUL_HTTP_ADDR", "ftp://h:1"), ("CONFD_NODE", "ftp://h:1")] {
         let cmd = pilotfish().args(["confd-sidecar", "true"]).env(name, value);
         refused(&cmd.run(WAIT), 78, message);
     }
     let message_etcd = message.replace("Consul", "etcd");
     for backend in ["etcd", "etcdv3"] {
-        let cmd = pilotfish().args(["confd", "-backend", backend, "-node", "https://h:1"]);
+        let cmd = pilotfish().args(["confd", "-backend", backend, "-node", "ftp://h:1"]);
         refused(&cmd.run(WAIT), 1, &message_etcd); // as confd has it
+        let own = "the user and the password have settings of their own: username, password";
         let cmd = pilotfish().args(["confd-sidecar", "true"]).env("CONFD_BACKEND", backend);
-        refused(&cmd.env("CONFD_NODE", "https://user:s3cr3t@h:1").run(WAIT), 78, &message_etcd);
+        let message = format!("cannot use etcd at https://h:1: {own}");
+        refused(&cmd.env("CONFD_NODE", "https://user:s3cr3t@h:1").run(WAIT), 78, &message);
     }
-    let cmd = pilotfish().args(["confd-sidecar", "true"]).env("CONFD_NODE", "h:1").env("CONFD_SCHEME", "https");
+    let cmd = pilotfish().args(["confd-sidecar", "true"]).env("CONFD_NODE", "h:1").env("CONFD_SCHEME", "ftp");
     refused(&cmd.run(WAIT), 78, message);
+}
+
+#[test]
+fn what_a_way_in_says_of_tls_goes_together() {
+    let toml = |lines: &str| format!("[source.kv]\n{lines}\n{TEMPLATE}");
+    let only = "is for TLS: the URL must say https, as in consul+https://, etcd+https:// or https://";
+    for (lines, message) in [
+        ("url = 'consul+https://h'\ncert = '/c'", "3: `source.kv.cert` needs `key` beside it"),
+        ("url = 'etcd+https://h'\nkey = '/k'", "3: `source.kv.key` needs `cert` beside it"),
+        ("url = 'etcd+https://h'\nca = 1", "3: `source.kv.ca` must be a list of texts"),
+        ("url = 'etcd+https://h'\ninsecure = 'yes'", "3: `source.kv.insecure` must be true or false"),
+        ("url = 'consul://h'\nca = '/c'", &format!("3: `source.kv.ca` {only}")),
+        ("url = 'env:'\npass_env = 'X'", "3: `source.kv.pass_env` is no key here; there are url, token, token_file, "),
+        ("url = 'consul://h'\nusername = 'u'", "3: `source.kv.username` needs `password` or `password_file` beside it"),
+        ("url = 'consul://h'\npassword = 's3cr3t'", "3: `source.kv.password` needs `username` beside it"),
+    ] {
+        let proc = check(&toml(lines));
+        proc.expect_exit(Exit::Code(78), WAIT);
+        proc.check(proc.stderr().starts_with(&format!("pilotfish: PILOTFISH_CONFIG:{message}")), message);
+        proc.check(!proc.stderr().contains("s3cr3t"), "the secret is shown");
+    }
+    for (args, code, message) in [
+        (&["--source=consul+https://h", "--key=/k", "true"][..], 64, "--source consul+https://h: --key needs --cert"),
+        (&["--source=etcd://h", "--server-name=n", "true"], 64, &format!("--source etcd://h: --server-name {only}")),
+        (&["kv", "ls", "-s", "consul://h", "--insecure"], 64, &format!("--source consul://h: --insecure {only}")),
+        (&["confd", "-client-cert", "/c"], 1, "-client-cert needs -client-key beside it"),
+        (&["confd", "-backend=consul", "-client-key", "/k"], 1, "-client-key needs -client-cert beside it"),
+    ] {
+        let proc = pilotfish().args(args).run(WAIT);
+        proc.expect_exit(Exit::Code(code), WAIT);
+        proc.check(proc.stderr().starts_with(&format!("pilotfish: {message}")), message);
+    }
+    for (name, other) in [("CONSUL_CLIENT_CERT", "CONSUL_CLIENT_KEY"), ("CONSUL_CLIENT_KEY", "CONSUL_CLIENT_CERT")] {
+        let message = format!("{name} needs {other} beside it");
+        refused(&pilotfish().args(["confd-sidecar", "true"]).env(name, "/x").run(WAIT), 78, &message);
+    }
 }
 
 #[test]
@@ -493,6 +537,11 @@ fn no_message_shows_a_secret() {
         format!("[source.kv]\nurl = 'etcd://user:{secret}@h:1'\n{TEMPLATE}"),
         format!("[source.kv]\nurl = 'consul://user:{secret}@h:x'\n{TEMPLATE}"),
         format!("[source.kv]\nurl = 'consul+https://user:{secret}@h:1'\n{TEMPLATE}"),
+        format!("[source.kv]\nurl = 'consul+https://h'\nkey = '''\n{secret}\n"),
+        format!("[source.kv]\nurl = 'consul+https://h'\ncert = '/c', key = '{secret}' x\n"),
+        format!("[app.reload]\nurl = 'https://h'\nheaders = {{ Authorization = '{secret}', }}, }}\n"),
+        format!("[app.reload]\nurl = 'https://user:{secret}@h'\n{TEMPLATE}"),
+        format!("[app.reload]\nurl = 'https://h'\ntoken = '{secret}'\nusername = 'u'\npassword = '{secret}'\n"),
     ] {
         let proc = check(&toml);
         proc.expect_exit(Exit::Code(78), WAIT);

@@ -159,7 +159,7 @@ fn every_option_and_variable_named_exists() {
 fn every_variable_of_consul_and_confd() {
     let code = [text_of("src/front"), text_of("src/source")].concat();
     let section = section("Environment");
-    for prefix in ["CONSUL_", "CONFD_"] {
+    for prefix in ["CONSUL_", "CONFD_", "ETCDCTL_"] {
         let known = variables(&code, prefix);
         assert!(known.len() > 4, "the scan found only {known:?}");
         let documented = variables(&section, prefix);
@@ -541,7 +541,7 @@ fn the_environment_of_marathon() {
 #[test]
 fn the_example_of_pilotfish_toml() {
     let all = blocks("toml");
-    assert_eq!(all.len(), 1);
+    assert_eq!(all.len(), 2);
     let home = home("toml");
     fs::write(home.join("pilotfish.toml"), &all[0]).unwrap();
     fs::write(home.join("nginx.conf.tmpl"), "{{getv \"/a\"}}").unwrap();
@@ -552,6 +552,12 @@ fn the_example_of_pilotfish_toml() {
     assert!(plan.templates[0].check.is_some() && plan.templates[1].reload.is_some());
     assert!(plan.templates[0].dialect == Dialect::Go && plan.templates[1].dialect == Dialect::Upon);
     assert_eq!((plan.pace.quiet, plan.pace.max, plan.start_timeout), (2_000, 20_000, Some(300_000)));
+    // The one of TLS is a part.
+    let more = "[[template]]\ntext = ''\ndest = '/x'\n";
+    let plan = enter(&home, vec![["--config=", &all[1], more].concat()], &[]);
+    let SourceKind::Consul(c) = &plan.sources[0].kind else { panic!("no Consul") };
+    assert_eq!(c.addresses, ["https://10.0.0.5:8501"]);
+    assert!(c.tls.ca.len() == 1 && c.tls.identity.is_some() && c.tls.name.as_deref() == Some("server.dc1.consul"));
 }
 
 #[test]

@@ -460,12 +460,16 @@ fn the_command_line_and_the_folders() {
     let site = Site::new();
     site.leaf("a", "");
     let pem = site.dir.write("ca.pem", "").display().to_string();
+    let locked = site.dir.write("locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").display().to_string();
+    let locked_key = format!(
+        "cannot use the key {locked} of --ssl_key: it is encrypted; decrypt it with: openssl pkey -in {locked} -out NEW.key"
+    );
     for (args, code, want) in [
         (&["--nope"][..], 64, "invalid option '--nope'; see reconfig --help"),
         (&["-p", "app"], 64, "--prefix app: it must begin with /"),
         (&["--ssl_cafile", "/nowhere/ca.pem"], 78, "cannot read the file of --ssl_cafile /nowhere/ca.pem"),
-        (&["--ssl_cafile", &pem], 78, "--ssl_cafile: this version speaks no TLS"),
-        (&["-s"], 78, "--ssl: this version speaks no TLS"),
+        (&["-s", "--ssl_cert", &pem], 78, "--ssl_cert needs --ssl_key beside it"),
+        (&["-s", "--ssl_cert", &pem, "--ssl_key", &locked], 78, &locked_key),
         (&["--cfgdir", "/nowhere"], 1, "Missing config dirs: there is no folder /nowhere"),
     ] {
         let p = site.reconfig("127.0.0.1:1", args).run(secs(20));

@@ -77,7 +77,8 @@ fn holds_secret(line: &str) -> bool {
     // Up to the last `=`: an inline table has more than one key on its line.
     let Some((keys, _)) = line.rsplit_once('=').filter(|_| !line.contains("{{")) else { return false };
     let keys = keys.to_ascii_lowercase();
-    ["token", "password", "secret"].iter().any(|word| keys.contains(word))
+    let has_key = keys.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == "key");
+    has_key || ["token", "password", "secret", "authorization"].iter().any(|word| keys.contains(word))
 }
 
 #[cfg(test)]
@@ -95,6 +96,8 @@ mod tests {
             ("ab\n", 3, "f:2:1: m\n 2 | \n   | ^"),
             ("a = 1\ntoken = \"s3cr\n", 16, "f:2:11: m\n 2 | (not shown: it may hold a secret)"),
             ("a = { token = 's3cr', b = , }", 26, "f:1:27: m\n 1 | (not shown: it may hold a secret)"),
+            ("key = '''\nMIIE'\n", 15, "f:2:6: m\n 2 | (not shown: it may hold a secret)"),
+            ("keys = ['a'\nb = ,", 16, "f:2:5: m\n 2 | b = ,\n   |     ^"),
             ("token = '''\ns3cr", 14, "f:2:3: m\n 2 | (not shown: it may hold a secret)"),
             ("token = '''\ns3cr'''\nb = ,", 24, "f:3:5: m\n 3 | b = ,\n   |     ^"),
         ];

@@ -2,9 +2,12 @@
 
 use super::options::Options;
 use super::settings::Settings;
-use super::{add_consul, add_environment, add_etcd, add_files, both, consul_at, list, native, srv_record};
+use super::{
+    add_consul, add_environment, add_etcd, add_files, consul_at, etcd_addresses, identity, list, native, srv_address,
+    srv_record,
+};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Level, Plan, SRV, Secret};
+use crate::plan::{Etcd, Level, Plan, Tls};
 
 /// Adds the source that confd's settings speak of, and what confd says of it. The options may say more.
 ///
@@ -20,21 +23,34 @@ pub fn add_source(
 ) -> Result<()> {
     plan.note(Level::Info, "Backend set to %", &[name]);
     plan.note(Level::Info, "Starting confd", &[]);
-    let (mut nodes, scheme) = (s.many("node").join(","), s.or("scheme", "http"));
+    let (mut nodes, mut scheme) = (s.many("node").join(","), s.one("scheme"));
+    let add_tls = |tls: &mut Tls| {
+        tls.insecure |= s.is_on("client-insecure");
+        identity::add_flags(tls, "-", &identity::CONFD, &|name| s.one(name))
+    };
+    let has_files = identity::CONFD.iter().any(|name| s.one(name).is_some());
+    if name.starts_with("etcd") && has_files {
+        scheme = Some("https"); // as for etcd's own client: who names a certificate means TLS
+    }
     if let Some(record) = srv_record(s.one("srv-record"), s.one("srv-domain"), name)
         && !matches!(name, "env" | "file")
     {
         plan.note(Level::Info, "SRV record set to %", &[&record]);
-        nodes = [SRV, &record].concat();
+        nodes = srv_address(&record, scheme.unwrap_or("http"));
     }
     let mut shown = String::new();
     match name {
         "consul" => {
             let mut c = consul_at(&nodes, scheme, s.world)?;
             if let Some(token) = s.one("auth-token") {
-                c.token = Secret::Text(token.to_string());
+                c.token = identity::text(token);
             }
-            c.basic = both(s.one("username"), s.one("password")).or(c.basic);
+            c.basic = identity::both(s.one("username"), s.one("password")).or(c.basic.take());
+            add_tls(&mut c.tls)?;
+            if has_files && !identity::is_https(&c.addresses) {
+                let text = "no node is https://: the -client- settings count for nothing; see -scheme";
+                plan.note(Level::Warning, text, &[]);
+            }
             if let Some(options) = options {
                 native::consul_options(&mut c, options);
             }
@@ -49,9 +65,13 @@ pub fn add_source(
             if list(&nodes).is_empty() {
                 nodes = s.world.var("ETCDCTL_PEERS").unwrap_or(default).to_string();
             }
+            let endpoints = etcd_addresses(&nodes, scheme.unwrap_or("http"))?;
             let wait = options.map_or(60_000, |options| native::wait(options, 60_000));
-            let basic = both(s.one("username"), s.one("password"));
-            add_etcd(plan, (version, &nodes, scheme), basic, wait, allow_empty)?;
+            let mut etcd = Etcd { endpoints, version, wait, ..Etcd::default() };
+            let known = identity::add_etcd(&mut etcd.tls, s.world)?;
+            etcd.basic = identity::both(s.one("username"), s.one("password")).or(known);
+            add_tls(&mut etcd.tls)?;
+            add_etcd(plan, etcd, allow_empty);
             shown = list(&nodes).join(", ");
         }
         "env" => add_environment(plan, allow_empty),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::draft::{same_destination, wire};
 use super::resource::{self, Resources};
 use super::settings::{self, Settings};
-use super::{World, backend, options};
+use super::{World, backend, identity, options};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Level, Plan};
 
@@ -40,13 +40,10 @@ fn read_all(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'
 #[inline(never)]
 fn fill(plan: &mut Plan, s: &Settings) -> Result<()> {
     let name = s.or("backend", "etcd");
-    for tls in ["client-ca-keys", "client-cert", "client-key"] {
-        if s.one(tls).is_some() {
-            return Err(Error::filled(Kind::Config, "-%: this version speaks no TLS", &[tls]));
-        }
-    }
     backend::add_source(plan, name, s, s.is_on("allow-empty"), None)?;
     s.add_notes(&mut plan.notes);
+    let pass: Vec<String> = s.many("pass-env").iter().map(|p| (*p).to_string()).collect();
+    identity::hide(plan, &[identity::OF_CONFD], &pass, &[]);
     let dir = PathBuf::from(s.or("confdir", "/etc/confd"));
     let is_missing = !s.world.is_folder(&dir);
     let files = if is_missing { Vec::new() } else { s.world.folder(&dir.join("conf.d"))? };

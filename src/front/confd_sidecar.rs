@@ -7,7 +7,7 @@ use super::draft::{same_destination, wire};
 use super::options::Options;
 use super::resource::{self, Resources};
 use super::settings::Settings;
-use super::{World, backend, native, options};
+use super::{World, backend, identity, native, options};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Level, Plan};
 use crate::text::fill;
@@ -80,6 +80,8 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
         plan.templates.iter_mut().for_each(|t| t.dest.make_dirs = true);
     }
     native::add_app(plan, options, None, world)?;
+    let pass = native::passed(options);
+    identity::hide(plan, &[identity::OWN, identity::OF_CONFD], &pass, &[]);
     plan.once = options.is_set("once");
     if plan.once {
         plan.app = None;

@@ -6,6 +6,7 @@ mod confd;
 mod confd_sidecar;
 mod draft;
 pub mod flags;
+mod identity;
 pub mod kv;
 mod native;
 pub mod options;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::kv::Query;
-use crate::plan::{Consul, Etcd, Millis, Plan, Secret, Source, SourceKind, Tls};
+use crate::plan::{Consul, Etcd, Plan, SRV, SRV_TLS, Secret, Source, SourceKind};
 use options::Options;
 
 /// What a door may look at.
@@ -146,39 +147,31 @@ fn list(text: &str) -> Vec<&str> {
     all
 }
 
-/// Consul at these hosts. Its own variables are for everything the configuration does not say: address, token, namespace.
+/// Consul at these hosts. Its own variables are for everything the configuration does not say: address, scheme, token,
+/// namespace, TLS.
 #[inline(never)]
-fn consul_at(hosts: &str, scheme: &str, world: &World) -> Result<Box<Consul>> {
-    let mut c = consul_from_environment(world)?;
-    let addresses = consul_addresses(hosts, scheme)?;
-    if !addresses.is_empty() {
-        c.addresses = addresses;
-    }
-    Ok(c)
-}
-
-fn consul_from_environment(world: &World) -> Result<Box<Consul>> {
+fn consul_at(hosts: &str, scheme: Option<&str>, world: &World) -> Result<Box<Consul>> {
     let mut c = Box::<Consul>::default();
     c.wait = 60_000;
+    let is_tls = world.var("CONSUL_HTTP_SSL").and_then(settings::go_bool) == Some(true);
+    let scheme = scheme.unwrap_or(if is_tls { "https" } else { "http" });
     let address = world.var("CONSUL_HTTP_ADDR").unwrap_or("127.0.0.1:8500");
-    let scheme = if world.var("CONSUL_HTTP_SSL").is_some_and(|v| v == "true" || v == "1") { "https" } else { "http" };
-    c.addresses = consul_addresses(address, scheme)?;
+    c.addresses = consul_addresses(if list(hosts).is_empty() { address } else { hosts }, scheme)?;
     if c.addresses.is_empty() {
         return Err(Error::config("CONSUL_HTTP_ADDR holds no address"));
     }
+    identity::add_consul(&mut c.tls, world)?;
     if let Some(t) = world.var("CONSUL_HTTP_TOKEN") {
-        c.token = Secret::Text(t.to_string());
+        c.token = identity::text(t);
     } else if let Some(f) = world.var("CONSUL_HTTP_TOKEN_FILE") {
         c.token = Secret::File(PathBuf::from(f));
     }
-    if let Some((user, password)) = world.var("CONSUL_HTTP_AUTH").and_then(|a| a.split_once(':')) {
-        c.basic = both(Some(user), Some(password));
-    }
+    c.basic = world.var("CONSUL_HTTP_AUTH").and_then(identity::pair);
     c.namespace = world.var("CONSUL_NAMESPACE").unwrap_or("").to_string();
     Ok(c)
 }
 
-/// A list of `host:port`, `http://host:port` or `unix:///path`, as Consul's own programs take it.
+/// A list of `host:port`, `http://host:port`, `https://host:port` or `unix:///path`, as Consul's own programs take it.
 fn consul_addresses(hosts: &str, scheme: &str) -> Result<Vec<String>> {
     addresses("Consul", ":8500", hosts, scheme)
 }
@@ -193,26 +186,21 @@ fn addresses(server: &str, port: &str, hosts: &str, scheme: &str) -> Result<Vec<
     Ok(all)
 }
 
-/// Adds etcd at a list of addresses, each of which must be good. The version is 2 or 3.
-#[inline(never)]
-fn add_etcd(
-    plan: &mut Plan,
-    (version, hosts, scheme): (u8, &str, &str),
-    basic: Option<(String, String)>,
-    wait: Millis,
-    allow_empty: bool,
-) -> Result<()> {
-    let endpoints = addresses("etcd", ":2379", hosts, scheme)?;
-    let name = ["etcd at ", &endpoints.join(", ")].concat();
-    let kind = SourceKind::Etcd(Etcd { endpoints, version, basic, wait, tls: Tls::default() });
-    plan.sources.push(Source { name, kind, allow_empty });
-    Ok(())
+/// The addresses of a list of etcd's servers, each of which must be good.
+fn etcd_addresses(hosts: &str, scheme: &str) -> Result<Vec<String>> {
+    addresses("etcd", ":2379", hosts, scheme)
 }
 
-/// User and password, if there are both.
+/// Adds an etcd, with its name for messages.
 #[inline(never)]
-fn both(user: Option<&str>, password: Option<&str>) -> Option<(String, String)> {
-    Some((user?.to_string(), password?.to_string()))
+fn add_etcd(plan: &mut Plan, etcd: Etcd, allow_empty: bool) {
+    let name = ["etcd at ", &etcd.endpoints.join(", ")].concat();
+    plan.sources.push(Source { name, kind: SourceKind::Etcd(etcd), allow_empty });
+}
+
+/// What stands for the servers of an SRV record.
+fn srv_address(record: &str, scheme: &str) -> String {
+    [if scheme == "https" { SRV_TLS } else { SRV }, record].concat()
 }
 
 /// A DNS SRV record that names the servers, or what confd makes of a domain alone.
@@ -224,29 +212,33 @@ fn srv_record(record: Option<&str>, domain: Option<&str>, service: &str) -> Opti
 
 /// The address of a server, as a URL. `port` is for an address without one.
 fn server_address(server: &str, port: &str, text: &str, scheme: &str) -> Result<String> {
-    if text.starts_with("unix://") || text.starts_with("srv://") {
+    if ["unix://", SRV, SRV_TLS].iter().any(|s| text.starts_with(s)) {
         return Ok(text.to_string());
     }
+    let is_url = text.contains("://");
     let (scheme, rest) = text.split_once("://").unwrap_or((scheme, text));
+    let is_tls = scheme == "https";
     let rest = rest.trim_end_matches('/');
     // A password in the address is no way in, and no text for a log.
     let shown = rest.rsplit('@').next().unwrap_or(rest);
     let wrong = |why: &str| Err(Error::filled(Kind::Config, "cannot use % at %://%: %", &[server, scheme, shown, why]));
     match scheme {
-        "http" | "tcp" if rest.contains('@') => {
+        "http" | "https" | "tcp" if rest.contains('@') => {
             wrong("the user and the password have settings of their own: username, password")
         }
-        "http" | "tcp" if !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) => {
+        "http" | "https" | "tcp" if !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) => {
             let bare = rest.rsplit(']').next().unwrap_or(rest);
             let port = match bare.rsplit_once(':') {
+                // As everybody's URLs have it, Consul's own programs' too; and where Consul itself listens.
+                None if is_tls && is_url => ":443",
+                None if is_tls && port == ":8500" => ":8501",
                 None => port,
                 Some((_, given)) if given.parse::<u16>().is_ok() => "",
                 Some(_) => return wrong("its port is no number"),
             };
-            Ok(["http://", rest, port].concat())
+            Ok([if is_tls { "https://" } else { "http://" }, rest, port].concat())
         }
-        "https" => wrong("this version speaks no TLS; use http:// or unix://"),
-        _ => wrong("expected host:port, http://host:port or unix:///path"),
+        _ => wrong("expected host:port, http://host:port, https://host:port or unix:///path"),
     }
 }
 
@@ -317,7 +309,9 @@ mod tests {
             ("[::1]:8500", Some("http://[::1]:8500")),
             ("[::1]", Some("http://[::1]:8500")),
             ("unix:///run/consul.sock", Some("unix:///run/consul.sock")),
-            ("https://h:1", None),
+            ("https://h:1", Some("https://h:1")),
+            ("https://h/", Some("https://h:443")),
+            ("https://[::1]", Some("https://[::1]:443")),
             ("ftp://h", None),
             ("http://", None),
             ("h:1/path", None),
@@ -328,6 +322,8 @@ mod tests {
             let got = super::consul_addresses(text, "http").ok().map(|a| a.concat());
             assert_eq!(got.as_deref(), want, "{text}");
         }
-        assert!(super::consul_addresses("h:1", "https").is_err());
+        assert_eq!(super::consul_addresses("h:1,g", "https").unwrap(), ["https://h:1", "https://g:8501"]);
+        assert_eq!(super::etcd_addresses("h,http://g", "https").unwrap(), ["https://h:2379", "http://g:2379"]);
+        assert!(super::consul_addresses("h:1", "ftp").is_err());
     }
 }

@@ -7,12 +7,13 @@ use super::draft::{same_destination, want, wire};
 use super::options::Options;
 use super::table::{Document, Keys, Table};
 use super::{
-    World, add_consul, add_environment, add_etcd, add_files, both, consul_at, join, options, reload, resource,
-    srv_record,
+    World, add_consul, add_environment, add_etcd, add_files, consul_at, etcd_addresses, identity, join, options,
+    reload, resource, srv_address, srv_record,
 };
 use crate::error::{Error, Kind, Result};
 use crate::plan::{
-    App, Command, Consul, Form, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source, SourceKind,
+    App, Command, Consul, Etcd, Form, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source,
+    SourceKind,
 };
 use crate::template::Dialect;
 
@@ -21,14 +22,14 @@ use crate::template::Dialect;
 const STOP: Millis = 8_000;
 const CHECK: Millis = 30_000;
 
-static TOP: Keys = "source template app settle splay start_timeout once log";
+static TOP: Keys = "source template app settle splay start_timeout once log pass_env";
 static SOURCE: Keys = "\
-    url token token_file username password datacenter namespace max_stale wait allow_empty filter srv_record \
-    srv_domain";
+    url token token_file username password password_file datacenter namespace max_stale wait allow_empty filter \
+    srv_record srv_domain ca cert key server_name insecure";
 static TEMPLATE: Keys = "\
     src text name dest source keys prefix dialect mode uid gid owner group make_dirs check rollback \
     check_timeout reload reload_timeout min_keys require";
-static APP: Keys = "command reload reload_timeout stop_signal stop_timeout restart probation";
+static APP: Keys = "command reload reload_timeout stop_signal stop_timeout restart probation pass_env";
 static SETTLE: Keys = "quiet max";
 static LOG: Keys = "format level";
 
@@ -56,7 +57,11 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     wire(plan);
     plan.once = options.is_set("once") || root.bool("once", false);
     plan.start_timeout = root.time("start_timeout");
-    add_app(plan, options, root.has("app").then(|| root.table("app")), world)?;
+    let app = root.table("app");
+    add_app(plan, options, root.has("app").then_some(&app), world)?;
+    let mut pass = passed(options);
+    pass.append(&mut root.strs("pass_env").unwrap_or_default());
+    identity::hide(plan, &[identity::OWN], &pass, &app.strs("pass_env").unwrap_or_default());
     if plan.templates.is_empty() && plan.app.is_none() {
         document.verdict()?;
         let text = "nothing to do: no --template, no [[template]] and no program; see pilotfish --help";
@@ -156,26 +161,31 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     let bare = rest.strip_prefix("//").unwrap_or(rest);
     let mut prefix = "/".to_string();
-    let service = if scheme.starts_with("etcd") { "etcd-client" } else { "consul" };
-    let srv = srv_record(t.str("srv_record"), t.str("srv_domain"), service).map(|r| [crate::plan::SRV, &r].concat());
+    let protocol = if scheme.ends_with("+https") { "https" } else { "http" };
+    let service = match scheme {
+        "etcd+https" | "etcd2+https" => "etcd-client-ssl", // as etcd's own clients have it
+        "etcd" | "etcd2" => "etcd-client",
+        _ => "consul",
+    };
+    let srv = srv_record(t.str("srv_record"), t.str("srv_domain"), service).map(|r| srv_address(&r, protocol));
     match scheme {
-        "consul" | "consul+http" | "consul+unix" => {
+        "consul" | "consul+http" | "consul+unix" | "consul+https" => {
             let (mut hosts, mut path) = bare.split_once('/').unwrap_or((bare, ""));
             if scheme == "consul+unix" {
                 (hosts, path) = ("", "");
             }
             prefix = join(path, "");
-            let mut c = consul_at(srv.as_deref().unwrap_or(hosts), "http", world)?;
+            // The variables say how the server of theirs is spoken to, unless the URL does.
+            let is_theirs = protocol == "http" && hosts.is_empty();
+            let mut c = consul_at(srv.as_deref().unwrap_or(hosts), (!is_theirs).then_some(protocol), world)?;
             if scheme == "consul+unix" {
                 c.addresses = vec![["unix:", rest].concat()];
             }
-            if let Some(token) = t.str("token") {
-                c.token = Secret::Text(token.to_string());
+            if let Some(token) = identity::token(t) {
+                c.token = token;
             }
-            if let Some(file) = t.str("token_file") {
-                c.token = Secret::File(PathBuf::from(file));
-            }
-            c.basic = both(t.str("username"), t.str("password")).or(c.basic);
+            c.basic = identity::basic(t).or(c.basic.take());
+            identity::add_table(&mut c.tls, identity::is_https(&c.addresses), t, Some(options))?;
             c.datacenter = t.str("datacenter").unwrap_or("").to_string();
             if let Some(namespace) = t.str("namespace") {
                 c.namespace = namespace.to_string();
@@ -185,20 +195,20 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             consul_options(&mut c, options);
             add_consul(plan, c, allow_empty);
         }
-        "consul+https" => {
-            return Err(Error::config("this version speaks no TLS; use consul:// or consul+unix://"));
-        }
-        "etcd" | "etcd2" => {
-            let (hosts, path) = bare.split_once('/').unwrap_or((bare, ""));
+        "etcd" | "etcd2" | "etcd+https" | "etcd2+https" => {
+            let (mut hosts, path) = bare.split_once('/').unwrap_or((bare, ""));
             prefix = join(path, "");
-            let hosts = if hosts.is_empty() { "127.0.0.1:2379" } else { hosts };
-            let hosts = srv.as_deref().unwrap_or(hosts);
-            let basic = both(t.str("username"), t.str("password"));
+            if hosts.is_empty() {
+                hosts = world.var("ETCDCTL_ENDPOINTS").unwrap_or("127.0.0.1:2379");
+            }
+            let endpoints = etcd_addresses(srv.as_deref().unwrap_or(hosts), protocol)?;
+            let version = if scheme.starts_with("etcd2") { 2 } else { 3 };
             let wait = wait(options, t.time("wait").unwrap_or(60_000));
-            add_etcd(plan, (if scheme == "etcd" { 3 } else { 2 }, hosts, "http"), basic, wait, allow_empty)?;
-        }
-        "etcd+https" | "etcd2+https" => {
-            return Err(Error::config("this version speaks no TLS; use etcd:// or etcd2://"));
+            let mut etcd = Etcd { endpoints, version, wait, ..Etcd::default() };
+            let known = identity::add_etcd(&mut etcd.tls, world)?;
+            etcd.basic = identity::basic(t).or(known);
+            identity::add_table(&mut etcd.tls, identity::is_https(&etcd.endpoints), t, Some(options))?;
+            add_etcd(plan, etcd, allow_empty);
         }
         "dir" if !rest.is_empty() => {
             let name = ["folder ", bare].concat();
@@ -212,8 +222,9 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             add_environment(plan, allow_empty);
         }
         _ => {
-            let want = "expected consul://host:port/prefix, consul+unix:///path, etcd://host:port/prefix, \
-                        etcd2://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
+            let want = "expected consul://host:port/prefix, consul+https://host:port/prefix, consul+unix:///path, \
+                        etcd://host:port/prefix, etcd+https://host:port/prefix, etcd2://host:port/prefix, \
+                        etcd2+https://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
             return Err(Error::config(want));
         }
     }
@@ -223,13 +234,18 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
 /// The options that say how to talk to Consul, over what is known already.
 pub fn consul_options(c: &mut Consul, options: &Options) {
     if let Some(token) = options.get("token") {
-        c.token = Secret::Text(token.to_string());
+        c.token = identity::text(token);
     }
     if let Some(file) = options.get("token-file") {
         c.token = Secret::File(PathBuf::from(file));
     }
     c.wait = wait(options, c.wait);
     c.max_stale = options.parsed("max-stale", options::time).or(c.max_stale);
+}
+
+/// The variables that children may see all the same, as options name them.
+pub fn passed(options: &Options) -> Vec<String> {
+    options.all("pass-env").iter().map(|names| (*names).to_string()).collect()
 }
 
 /// The longest wait: as the option says, or as is said already.
@@ -328,7 +344,7 @@ fn template_option(plan: &mut Plan, given: &str, sources: &[Name], options: &Opt
 /// # Errors
 /// `Kind::Usage` for the options; what is wrong with the table is kept there.
 #[inline(never)]
-pub fn add_app(plan: &mut Plan, options: &Options, t: Option<Table>, world: &World) -> Result<()> {
+pub fn add_app(plan: &mut Plan, options: &Options, t: Option<&Table>, world: &World) -> Result<()> {
     let app = plan.app.insert(App {
         argv: options.program.clone(),
         reload: Reload::Signal(1),
@@ -336,9 +352,9 @@ pub fn add_app(plan: &mut Plan, options: &Options, t: Option<Table>, world: &Wor
         stop_timeout: STOP,
         restart: Restart::Never,
         probation: PROBATION,
-        env_remove: &["PILOTFISH_TOKEN", "PILOTFISH_CONFIG"],
+        env_remove: Vec::new(),
     });
-    if let Some(t) = &t {
+    if let Some(t) = t {
         t.only(APP);
         if let Some(reload) = reload::read(t, false, world) {
             app.reload = reload;

@@ -28,6 +28,12 @@ Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP
       --dialect go|upon      the language of --template files; default: go for *.tmpl, else upon
       --token TOKEN          the source's token; better in CONSUL_HTTP_TOKEN or a file
       --token-file FILE      read the token from FILE before each request
+      --ca FILE              who may sign servers' certificates, PEM, a file or folder (repeatable); default: the system's
+      --cert FILE            our certificate for servers that ask for one, PEM, with --key
+      --key FILE             its key, PEM
+      --server-name NAME     the name servers' certificates must have; default: the host of the URL
+      --insecure             accept any certificate: for tests only
+      --pass-env NAMES       variables with secrets that children may see all the same
       --allow-empty          let all keys of a prefix vanish; default: keep the last good ones
       --wait TIME            longest wait of a blocking query, longest silence of a stream; default 60s
       --max-stale TIME       accept answers of followers up to this age; default: the leader's only

@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use super::flags::{self, Words};
-use super::{World, add_etcd};
+use super::{World, add_etcd, etcd_addresses, identity, srv_address};
 use crate::error::{Error, Kind, Result};
 use crate::formats::json;
-use crate::plan::{Command, Form, Input, Level, Millis, Plan, Reload, SRV, SourceKind, Watch, parse_duration};
+use crate::plan::{Command, Etcd, Form, Input, Level, Millis, Plan, Reload, Watch, parse_duration};
+use crate::secret::Hidden;
 use crate::template::Dialect;
 use crate::template::scope::Scope;
 use crate::text::fill;
@@ -33,11 +34,11 @@ Usage: reconfig (options)
         --port PORT                  etcd's port; default 4001
     -p, --prefix PREFIX              in front of all keys; must begin with /
         --srv SRV-RECORD             etcd's servers by a DNS SRV record, instead of host and port
-    -s, --ssl                        needs TLS, which this version has not
-        --ssl_cafile FILE            needs TLS
-        --ssl_cert FILE              needs TLS
-        --ssl_key FILE               needs TLS
-        --ssl_passphrase PASSPHRASE  needs TLS
+    -s, --ssl                        speak TLS
+        --ssl_cafile FILE            PEM file of the CAs that sign etcd's certificates; default: those the system trusts
+        --ssl_cert FILE              PEM file of our certificate
+        --ssl_key FILE               PEM file of its key, not encrypted
+        --ssl_passphrase PASSPHRASE  taken for nothing: an encrypted key cannot be read
         --version                    print the version
 ";
 
@@ -80,12 +81,19 @@ pub fn read(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'
         return Err(Error::filled(Kind::Usage, "--port %: expected a number up to 65535", &[port]));
     }
     for file in ["ssl_cafile", "ssl_cert", "ssl_key"] {
-        if let Some(path) = get(file) {
-            world.text(Path::new(path), &fill("the file of --%", &[file]))?;
+        let Some(path) = get(file) else { continue };
+        let text = Hidden::new(world.text(Path::new(path), &fill("the file of --%", &[file]))?);
+        // "BEGIN ENCRYPTED PRIVATE KEY", or "Proc-Type: 4,ENCRYPTED" in a key of OpenSSL's older form.
+        if text.contains("ENCRYPTED") {
+            let text = "cannot use the key % of --%: it is encrypted; decrypt it with: openssl pkey -in % -out NEW.key";
+            return Err(Error::filled(Kind::Config, text, &[path, file, path]));
         }
     }
-    if let Some(name) = given.first("ssl") {
-        return Err(Error::filled(Kind::Config, "--%: this version speaks no TLS", &[name]));
+    let mut etcd = Etcd { version: 2, wait: WAIT, ..Etcd::default() };
+    identity::add_flags(&mut etcd.tls, "--", &identity::RECONFIG, &|name| given.get(name))?;
+    let scheme = if is_set("ssl") { "https" } else { "http" };
+    if let (false, Some(name)) = (is_set("ssl"), given.first("ssl_")) {
+        plan.note(Level::Warning, "--% counts for nothing without --ssl", &[name]);
     }
     let host = get("host").unwrap_or("127.0.0.1");
     if host.contains("://") || host.matches(':').count() == 1 {
@@ -93,12 +101,13 @@ pub fn read(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'
         return Err(Error::filled(Kind::Usage, want, &[host]));
     }
     let pattern = if host.contains(':') && !host.starts_with('[') { "[%]:%" } else { "%:%" };
-    add_etcd(plan, (2, &fill(pattern, &[host, port]), "http"), None, WAIT, false)?;
-    if let (Some(record), [source]) = (get("srv"), plan.sources.as_mut_slice())
-        && let SourceKind::Etcd(etcd) = &mut source.kind
-    {
+    etcd.endpoints = etcd_addresses(&fill(pattern, &[host, port]), scheme)?;
+    if let Some(record) = get("srv") {
+        etcd.endpoints = vec![srv_address(record, scheme)];
+    }
+    add_etcd(plan, etcd, false);
+    if let (Some(record), Some(source)) = (get("srv"), plan.sources.last_mut()) {
         source.name = fill("etcd by the SRV record %", &[record]);
-        etcd.endpoints = vec![[SRV, record].concat()];
     }
     let dir = PathBuf::from(get("cfgdir").unwrap_or("/etc/reconfig"));
     for folder in [dir.clone(), dir.join("conf.d"), dir.join("templates")] {
@@ -311,6 +320,7 @@ fn staged(line: &str, target: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
+    use crate::plan::{Pem, SourceKind};
     use std::io::ErrorKind;
 
     /// A cfgdir `/c` with these files in conf.d and a template `t.erb`.
@@ -318,7 +328,8 @@ mod tests {
         let all: Vec<(PathBuf, &str)> = files.iter().map(|(n, t)| (Path::new("/c/conf.d").join(n), *t)).collect();
         let read = |path: &Path| match path.to_str().unwrap() {
             "/c" | "/c/conf.d" | "/c/templates" | "/no" | "/no/conf.d" => Err(ErrorKind::IsADirectory.into()),
-            "/c/templates/t.erb" | "/c/templates/t.upon" | "/ca.pem" => Ok(b"text".to_vec()),
+            "/c/templates/t.erb" | "/c/templates/t.upon" | "/ca.pem" | "/key.pem" => Ok(b"text".to_vec()),
+            "/locked.pem" => Ok(b"-----BEGIN ENCRYPTED PRIVATE KEY-----".to_vec()),
             _ => match all.iter().find(|(p, _)| p == path) {
                 Some((_, text)) => Ok(text.as_bytes().to_vec()),
                 None => Err(ErrorKind::NotFound.into()),
@@ -353,6 +364,19 @@ mod tests {
         let plan = enter(&["--srv", "_etcd._tcp.x", "-c/c"], &one).unwrap();
         let SourceKind::Etcd(e) = &plan.sources[0].kind else { panic!("no etcd") };
         assert_eq!(e.endpoints, ["srv://_etcd._tcp.x"]);
+        let plan = enter(&["--srv", "_etcd._tcp.x", "-c/c", "-s"], &one).unwrap();
+        let SourceKind::Etcd(e) = &plan.sources[0].kind else { panic!("no etcd") };
+        assert_eq!(e.endpoints, ["srv+https://_etcd._tcp.x"]);
+        let files = ["--ssl_cafile", "/ca.pem", "--ssl_cert", "/ca.pem", "--ssl_key", "/key.pem", "-c/c"];
+        let plan = enter(&files, &one).unwrap();
+        assert_eq!(plan.sources[0].name, "etcd at http://127.0.0.1:4001");
+        assert!(plan.notes.iter().any(|(_, n)| n == "--ssl_cafile counts for nothing without --ssl"));
+        let plan = enter(&[&files[..], &["-s", "--ssl_passphrase", "x"]].concat(), &one).unwrap();
+        let SourceKind::Etcd(e) = &plan.sources[0].kind else { panic!("no etcd") };
+        let file = |path: &str| Pem::File(PathBuf::from(path));
+        assert_eq!(e.endpoints, ["https://127.0.0.1:4001"]);
+        assert!(e.tls.ca == [file("/ca.pem")] && e.tls.identity == Some((file("/ca.pem"), file("/key.pem"))));
+        assert!(!e.tls.insecure && plan.env_remove.is_empty());
         assert!(enter(&["-h"], &[]).err().unwrap().starts_with("Usage: reconfig (options)\n    -c, --cfgdir CFGDIR"));
         assert!(enter(&["--ver"], &[]).err().unwrap().starts_with("reconfig (pilotfish "));
         for (args, want) in [
@@ -363,10 +387,13 @@ mod tests {
             (&["-p"], "missing argument"),
             (&["-p", "x"], "--prefix x: it must begin with /"),
             (&["--port", "x"], "--port x: expected a number"),
-            (&["--ssl"], "--ssl: this version speaks no TLS"),
-            (&["-s"], "--ssl: this version speaks no TLS"),
+            (&["--ssl", "--ssl_cert", "/ca.pem"], "--ssl_cert needs --ssl_key beside it"),
+            (&["--ssl_key", "/key.pem"], "--ssl_key needs --ssl_cert beside it"),
+            (
+                &["--ssl_key", "/locked.pem", "--ssl_passphrase", "s3cr3t"],
+                "cannot use the key /locked.pem of --ssl_key: it is encrypted; decrypt it with: openssl pkey -in /lock",
+            ),
             (&["--ssl_key", "/none"], "cannot read the file of --ssl_key /none"),
-            (&["--ssl_cafile", "/ca.pem"], "--ssl_cafile: this version speaks no TLS"),
             (&["-c", "/none"], "Missing config dirs: there is no folder /none"),
             (&["-c", "/no"], "Missing config dirs: there is no folder /no/templates"),
             (&["--host", "a/b"], "cannot use etcd at http://a/b"),

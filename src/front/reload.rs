@@ -2,9 +2,11 @@
 //! container of Docker, processes by their name. Nothing is asked for here; what can be known to be wrong is refused.
 
 use super::table::{Keys, Table};
-use super::{World, native, options};
+use super::{World, identity, native, options};
+use std::path::PathBuf;
+
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Millis, Named, Reload, Request, Tls};
+use crate::plan::{Millis, Named, Pem, Reload, Request, Secret, Tls};
 use crate::sys::signal;
 use crate::value::Value;
 
@@ -16,7 +18,9 @@ const REQUEST: Millis = 10_000;
 const DOCKER: &str = "unix:///var/run/docker.sock";
 
 const KEY: &str = "reload";
-static RELOAD: Keys = "url method headers body expect timeout retries";
+static RELOAD: Keys = "\
+    url method headers body expect timeout retries username password password_file token token_file ca cert key \
+    server_name insecure";
 const POST: &str = "POST";
 const METHODS: &str = "POST, GET, PUT, PATCH, DELETE";
 
@@ -34,7 +38,7 @@ pub fn how(text: &str, what: &str, world: &World) -> Result<Reload> {
     match options::signal_number(text) {
         Ok(n) => Ok(Reload::Signal(n)),
         Err(_) => {
-            let want = "expected a signal such as HUP, restart, none, http://..., docker://NAME or signal:HUP@NAME";
+            let want = "expected a signal such as HUP, restart, none, http://..., https://..., docker://NAME or signal:HUP@NAME";
             Err(wrong(what, text, want))
         }
     }
@@ -102,15 +106,29 @@ pub fn elsewhere(text: &str, what: &str, world: &World) -> Result<Option<Reload>
             };
             let signal = signal::name(signal);
             let address = world.var("DOCKER_HOST").unwrap_or(DOCKER);
+            let is_tls = world.var("DOCKER_TLS_VERIFY").is_some();
             let address = match address.split_once("://") {
                 Some(("unix", path)) if path.starts_with('/') => Ok(address.to_string()),
-                Some(("tcp", host)) => request(&["http://", host].concat()).map(|r| r.address),
+                Some(("tcp", host)) => {
+                    let host = host.trim_end_matches('/');
+                    let has_port = host.rsplit(']').next().unwrap_or(host).contains(':');
+                    let (scheme, port) = if is_tls { ("https://", ":2376") } else { ("http://", ":2375") };
+                    request(&[scheme, host, if has_port { "" } else { port }].concat()).map(|r| r.address)
+                }
                 _ => Err("expected unix:///path or tcp://host:port"),
             }
             .map_err(|why| Error::filled(Kind::Config, "DOCKER_HOST %: %", &[shown(address), why]))?;
             let shown = ["docker://", name, "?signal=", &signal].concat();
             let mut r = post(shown, address, ["/containers/", name, "/kill?signal=", &signal].concat());
             r.is_docker = true;
+            if is_tls {
+                // Where Docker's own client looks, and what it calls them.
+                let home = PathBuf::from(world.var("HOME").unwrap_or("/")).join(".docker");
+                let folder = world.var("DOCKER_CERT_PATH").map_or(home, PathBuf::from);
+                let file = |name: &str| Pem::File(folder.join(name));
+                r.tls.ca = vec![file("ca.pem")];
+                r.tls.identity = Some((file("cert.pem"), file("key.pem")));
+            }
             Ok(Some(Reload::Request(r)))
         }
         _ => Ok(None),
@@ -127,6 +145,8 @@ fn post(shown: String, address: String, path: String) -> Box<Request> {
         path,
         method: POST.to_string(),
         headers: Vec::new(),
+        basic: None,
+        token: Secret::None,
         body: String::new(),
         expect: Vec::new(),
         timeout: REQUEST,
@@ -143,19 +163,17 @@ fn shown(url: &str) -> &str {
 
 #[inline(never)]
 fn request(url: &str) -> std::result::Result<Box<Request>, &'static str> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err("this version speaks no TLS; use http://");
-    };
+    let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
     if host.contains('@') {
-        return Err("a user and a password belong into the header Authorization");
+        return Err("a user and a password belong into `username` and `password` of a table, see [app.reload]");
     }
     let port = host.rsplit(']').next().unwrap_or(host).rsplit_once(':');
     let bare = port.map_or(host, |(_, p)| host.strip_suffix(p).and_then(|h| h.strip_suffix(':')).unwrap_or(""));
     let is_six = bare.starts_with('[');
     if bare.is_empty() || is_six != bare.ends_with(']') || is_six != bare.contains(':') {
-        return Err("expected http://HOST:PORT/PATH");
+        return Err("expected http://HOST:PORT/PATH or https://HOST:PORT/PATH");
     }
     if port.is_some_and(|(_, p)| p.parse::<u16>().is_err()) {
         return Err("its port is no number");
@@ -164,7 +182,7 @@ fn request(url: &str) -> std::result::Result<Box<Request>, &'static str> {
         return Err("a character in it must be escaped as %XX");
     }
     let path = if path.starts_with('/') { path.to_string() } else { ["/", path].concat() };
-    let address = ["http://", host].concat();
+    let address = [scheme, "://", host].concat();
     Ok(post([POST, " ", &address, shown(&path)].concat(), address, path))
 }
 
@@ -175,7 +193,7 @@ fn request_table(t: &Table, world: &World) -> Option<Reload> {
     let mut r = match elsewhere(url, "url", world) {
         Ok(Some(Reload::Request(r))) => r,
         Ok(_) => {
-            t.wrong("url", "must begin with http:// or docker://");
+            t.wrong("url", "must begin with http://, https:// or docker://");
             return None;
         }
         Err(e) => {
@@ -202,6 +220,16 @@ fn request_table(t: &Table, world: &World) -> Option<Reload> {
         r.method = method.to_string();
     }
     r.body = t.str("body").unwrap_or("").to_string();
+    r.basic = identity::basic(t);
+    r.token = identity::token(t).unwrap_or_default();
+    if r.basic.is_some() && !matches!(r.token, Secret::None) {
+        t.wrong("username", "and `token` are two ways to say who asks: only one can be sent");
+    }
+    if !r.is_docker
+        && let Err(e) = identity::add_table(&mut r.tls, r.address.starts_with("https://"), t, None)
+    {
+        t.document().wrong(e);
+    }
     let headers = t.table("headers");
     for name in headers.keys() {
         let value = headers.str(name).unwrap_or("");

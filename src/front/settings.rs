@@ -25,13 +25,13 @@ Usage of confd:
   -basic-auth
     \tuse -username and -password
   -client-ca-keys value
-    \tCA file; needs TLS, which this version has not
+    \tPEM file of the CAs that sign servers' certificates (default: those the system trusts)
   -client-cert value
-    \tcertificate file; needs TLS
+    \tPEM file of our certificate, for servers that ask for one
   -client-insecure
-    \tneeds TLS
+    \taccept any certificate: for tests only
   -client-key value
-    \tkey file; needs TLS
+    \tPEM file of our certificate's key
   -confdir value
     \tthe folder of conf.d and templates (default /etc/confd)
   -config-file value
@@ -52,12 +52,14 @@ Usage of confd:
     \tshow what would change, write nothing
   -onetime
     \trun once and end
+  -pass-env value
+    \tvariables with secrets that commands may see all the same
   -password value
     \tfor basic authentication
   -prefix value
     \tin front of all keys
   -scheme value
-    \thttp (default)
+    \thttp (default) or https, for nodes without one
   -srv-domain value
     \tthe nodes are those of the DNS SRV record _BACKEND._tcp.DOMAIN
   -srv-record value
@@ -291,7 +293,8 @@ fn bad_flag(pattern: &str, words: &[&str]) -> Error {
     Error::new(Kind::Flag, [&fill(pattern, words), "\n", HELP].concat())
 }
 
-fn go_bool(text: &str) -> Option<bool> {
+/// true or false, as Go's programs write them.
+pub fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

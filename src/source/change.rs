@@ -8,10 +8,10 @@ use super::etcd;
 use super::http::{Server, words};
 use super::turns::Turns;
 use super::{News, Stop};
-use crate::base64;
 use crate::dest::{self, Dest};
 use crate::error::{Error, Result, os_text};
 use crate::plan::{Change, Consul, Etcd, Millis, Source, SourceKind, Tls};
+use crate::secret::Headers;
 use crate::text::fill;
 
 /// How long a server may take: a write waits for the quorum.
@@ -100,11 +100,9 @@ fn at_consul(c: &Consul, key: &str, change: &Change, stop: &Stop) -> std::result
 fn at_etcd2(e: &Etcd, key: &str, change: &Change, stop: &Stop) -> std::result::Result<(), String> {
     let mut path = String::from("/v2/keys");
     encode_into(&mut path, key, true);
-    let mut headers = vec![("content-type", "application/x-www-form-urlencoded".to_string())];
-    if let Some((user, password)) = &e.basic {
-        headers
-            .push(("authorization", ["Basic ", &base64::encode(fill("%:%", &[user, password]).as_bytes())].concat()));
-    }
+    let mut headers = Headers::default();
+    headers.push("content-type", "application/x-www-form-urlencoded".to_string());
+    headers.push_basic(&e.basic)?;
     ask_all((&e.endpoints, &e.tls), stop, &|server| match change {
         Change::Set(value, ttl) => {
             let Ok(value) = std::str::from_utf8(value) else {

@@ -10,7 +10,8 @@ use super::turns::Turns;
 use super::{News, Stop};
 use crate::base64;
 use crate::formats::json;
-use crate::plan::{Consul, Millis, Secret};
+use crate::plan::{Consul, Millis};
+use crate::secret::Headers;
 use crate::store::{self, Entry, Snapshot};
 use crate::value::Value;
 
@@ -172,31 +173,12 @@ fn read(c: &Consul, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, St
 }
 
 #[inline(never)]
-pub(super) fn headers(c: &Consul) -> Result<Vec<(&'static str, String)>, String> {
-    let mut all = Vec::new();
-    let token = match &c.token {
-        Secret::None => String::new(),
-        Secret::Text(t) => t.clone(),
-        Secret::File(path) => match std::fs::read_to_string(path) {
-            Ok(t) => t.trim().to_string(),
-            Err(e) => {
-                let path = path.display().to_string();
-                return Err(format!("cannot read the token file {path}: {}", crate::error::os_text(&e)));
-            }
-        },
-    };
-    if token.bytes().any(|b| !(b' '..=b'~').contains(&b)) {
-        return Err("the token has a character that no HTTP header may hold".to_string());
-    }
-    if !token.is_empty() {
-        all.push(("x-consul-token", token));
-    }
-    if let Some((user, password)) = &c.basic {
-        let both = format!("{user}:{password}");
-        all.push(("authorization", ["Basic ", &base64::encode(both.as_bytes())].concat()));
-    }
+pub(super) fn headers(c: &Consul) -> Result<Headers<'_>, String> {
+    let mut all = Headers::default();
+    all.push_secret("x-consul-token", "", &c.token)?;
+    all.push_basic(&c.basic)?;
     if !c.namespace.is_empty() {
-        all.push((NAMESPACE, c.namespace.clone()));
+        all.push(NAMESPACE, c.namespace.clone());
     }
     Ok(all)
 }

@@ -11,9 +11,9 @@ use super::consul::{self, AFTER_NEWS, MAX_KEYS, MAX_VALUE, Pace};
 use super::http::{self, Reply};
 use super::turns::Turns;
 use super::{News, Stop};
-use crate::base64;
 use crate::formats::json;
 use crate::plan::{Etcd, Millis};
+use crate::secret::Headers;
 use crate::store::{self, Snapshot, is_under};
 use crate::template::scope::{self, Scope};
 use crate::text::fill;
@@ -125,18 +125,15 @@ pub fn watch(etcd: &Etcd, prefix: &str, scope: Option<&Scope>, stop: &Stop, say:
     let mut pause = 0;
     // Of a watch with a scope: the watched keys, and whether something has happened to them since.
     let (mut last, mut is_woken): (Option<Snapshot>, bool) = (None, true);
-    let mut sent = Vec::new();
-    let mut secret = "";
-    if let Some((user, password)) = &etcd.basic {
-        let both = fill("%:%", &[user, password]);
-        sent.push(("authorization", ["Basic ", &base64::encode(both.as_bytes())].concat()));
-        secret = password;
-    }
     while !stop.sleep(pause) {
         let Some(server) = turns.server() else { return };
         let begin = Instant::now();
+        let mut sent = Headers::default();
+        let read = sent.push_basic(&etcd.basic);
+        // What a proxy may show of what it was asked.
+        let secret = sent.first().map_or("", |(_, value)| value.trim_start_matches("Basic "));
         let ask = |key: &str| server.get(&path(key, None), &sent, GRACE, etcd.wait.max(GRACE));
-        let read = ask(prefix).and_then(|reply| {
+        let read = read.and_then(|()| ask(prefix)).and_then(|reply| {
             let (index, main) = answer(&reply, prefix, secret)?;
             let Some(scope) = scope else { return Ok((index, Some(main))) };
             if !is_woken && last.as_ref().is_some_and(|l| l.same(&main)) {

@@ -10,7 +10,7 @@ use super::{News, Stop};
 use crate::backoff::{Backoff, Random};
 use crate::dns;
 use crate::error::Result;
-use crate::plan::{Millis, SRV, Tls};
+use crate::plan::{Millis, SRV, SRV_TLS, Tls};
 use crate::store::Snapshot;
 use crate::text::fill;
 
@@ -77,9 +77,16 @@ impl<'a> Turns<'a> {
     fn look_up(&mut self) -> Result<()> {
         let mut found = Vec::new();
         for address in self.addresses {
-            match address.strip_prefix(SRV) {
-                None => found.push(address.clone()),
-                Some(record) => found.extend(dns::srv_endpoints(record)?.iter().map(|s| ["http://", s].concat())),
+            let (scheme, record) = match (address.strip_prefix(SRV), address.strip_prefix(SRV_TLS)) {
+                (Some(record), _) => ("http://", record),
+                (None, Some(record)) => ("https://", record),
+                (None, None) => {
+                    found.push(address.clone());
+                    continue;
+                }
+            };
+            for server in dns::srv_endpoints(record)? {
+                found.push([scheme, &server].concat());
             }
         }
         let mut sorted = found.clone();

@@ -10,3 +10,4 @@ pub mod signal;
 pub mod socket;
 pub mod terminal;
 pub mod thread;
+pub mod wipe;

@@ -18,6 +18,7 @@ use super::{Fail, Head, Kind, Load};
 use crate::base64;
 use crate::plan::Change;
 use crate::plan::{Etcd, Millis};
+use crate::secret::{self, Headers, Hidden};
 use crate::store::{Entry, Snapshot};
 use crate::text::fill;
 
@@ -31,7 +32,9 @@ struct Watcher<'a> {
     etcd: &'a Etcd,
     prefix: &'a str,
     turns: Turns<'a>,
-    token: String,
+    token: Hidden,
+    /// As it was when it was last sent.
+    password: Hidden,
     is_beta: bool,
     is_narrow: bool,
     /// Up to where the keys are known; revision 0: not at all.
@@ -53,7 +56,8 @@ fn watcher<'a>(etcd: &'a Etcd, prefix: &'a str, stop: &'a Stop, say: &'a dyn Fn(
         etcd,
         prefix,
         turns: Turns::new((&etcd.endpoints, &etcd.tls), [prefix, "etcd"], stop, say),
-        token: String::new(),
+        token: Hidden::default(),
+        password: Hidden::default(),
         is_beta: false,
         is_narrow: false,
         at: Head::default(),
@@ -129,7 +133,7 @@ impl Watcher<'_> {
         match kind {
             Kind::Plain => 0,
             Kind::Token => {
-                self.token.clear();
+                self.token = Hidden::default();
                 u8::from(self.etcd.basic.is_some())
             }
             Kind::Denied => {
@@ -259,7 +263,8 @@ impl Watcher<'_> {
         if !self.token.is_empty() {
             return Ok(());
         }
-        let body = super::authenticate_body(user, password);
+        self.password = secret::read(password, "password")?;
+        let body = Hidden::new(super::authenticate_body(user, &self.password));
         let body = match self.call(server, "/auth/authenticate", &body) {
             Err(f) if f.text.contains("authentication is not enabled") => return Ok(()),
             Err(f) => return Err(Fail { text: ["cannot authenticate: ", &f.text].concat(), ..f }),
@@ -271,7 +276,7 @@ impl Watcher<'_> {
         if token.is_empty() || token.bytes().any(|b| !(b'!'..=b'~').contains(&b)) {
             return Err("cannot authenticate: the answer holds no token".to_string().into());
         }
-        self.token = token.to_string();
+        self.token = Hidden::new(token.to_string());
         Ok(())
     }
 
@@ -311,10 +316,11 @@ impl Watcher<'_> {
     /// One call of the gateway that must be answered with 200. A server without a leader is to say so at once.
     #[inline(never)]
     fn call<'s>(&self, server: &'s Server, path: &str, body: &str) -> Result<Stream<'s>, Fail> {
-        let mut headers =
-            vec![("content-type", "application/json".to_string()), ("grpc-metadata-hasleader", "true".to_string())];
+        let mut headers = Headers::default();
+        headers.push("content-type", "application/json".to_string());
+        headers.push("grpc-metadata-hasleader", "true".to_string());
         if !self.token.is_empty() {
-            headers.push(("authorization", self.token.clone()));
+            headers.push("authorization", self.token.to_string());
         }
         let path = [if self.is_beta { "/v3beta" } else { "/v3" }, path].concat();
         let stream = server.post(&path, &headers, body, GRACE)?;
@@ -324,8 +330,7 @@ impl Watcher<'_> {
         }
         let body = stream.rest(GRACE)?;
         let said = super::sentence(&body).map_or(body, String::into_bytes);
-        let password = self.etcd.basic.as_ref().map_or("", |(_, p)| p.as_str());
-        Err(super::refusal(status, &http::words(&said, &[&self.token, password])))
+        Err(super::refusal(status, &http::words(&said, &[&self.token, &self.password])))
     }
 
     /// The same with its whole answer, which must be there within `wait` milliseconds more.
