@@ -111,6 +111,7 @@ impl<'a> Turns<'a> {
     /// The server failed: the next one's turn. Some pause, and a word of it, when that was the last of a round.
     #[inline(never)]
     pub fn failed(&mut self, why: &str) -> Option<Millis> {
+        self.tell();
         let [prefix, source] = self.names;
         let name = self.servers.get(self.at).map_or("", |s| s.name.as_str());
         let text = fill("cannot read % from % at %: %", &[prefix, source, name, why]);
@@ -129,11 +130,17 @@ impl<'a> Turns<'a> {
 
     /// The server did what it should: the next failure is a first one.
     pub fn worked(&mut self) {
+        self.tell();
+        self.tried = 0;
+        self.backoff.succeeded();
+    }
+
+    /// Says what its connections gave to think about, be they good or not.
+    #[inline(never)]
+    fn tell(&mut self) {
         for note in self.servers.get(self.at).map(|s| s.notes()).unwrap_or_default() {
             (self.say)(News::Note(note));
         }
-        self.tried = 0;
-        self.backoff.succeeded();
     }
 
     /// All is well, whether there are news or not.

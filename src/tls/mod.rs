@@ -174,7 +174,7 @@ impl Context {
         let mut config = verified.with_client_cert_resolver(trust.clone());
         config.resumption = Resumption::disabled();
         match ClientConnection::new(Arc::new(config), name) {
-            Ok(conn) => Ok(Session { conn: Box::new(conn), trust, context: self.clone() }),
+            Ok(conn) => Ok(Session { conn: Box::new(conn), trust, context: self.clone(), is_known: false }),
             Err(_) => Err("TLS cannot begin: no random numbers".to_string()),
         }
     }
@@ -371,6 +371,8 @@ pub struct Session {
     conn: Box<ClientConnection>,
     trust: Arc<Trust>,
     context: Arc<Context>,
+    /// The server has answered something: it knows who we are.
+    is_known: bool,
 }
 
 impl Session {
@@ -391,7 +393,7 @@ impl Session {
         }
         let valid = [0, 1].map(|i: usize| self.trust.valid.get(i).map_or(0, |v| v.load(Ordering::Relaxed)));
         let mut held = self.context.held.lock().unwrap_or_else(PoisonError::into_inner);
-        self.context.foretell(&mut held, "the server's certificate", valid);
+        self.context.foretell(&mut held, &self.trust.whose(), valid);
         Ok(())
     }
 
@@ -405,7 +407,10 @@ impl Session {
             match self.conn.reader().read(into) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
                 Err(e) => return Err(self.cut(e)),
-                read => return read,
+                read => {
+                    self.is_known = true;
+                    return read;
+                }
             }
             self.flush(wire)?;
             self.take(wire)?;
@@ -465,7 +470,7 @@ impl Session {
     fn cut(&self, e: Error) -> Error {
         let is_cut = matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
         match self.trust.shown() {
-            Some(false) if is_cut => Error::new(ErrorKind::InvalidData, NO_CERTIFICATE),
+            Some(false) if is_cut && !self.is_known => Error::new(ErrorKind::InvalidData, NO_CERTIFICATE),
             _ => e,
         }
     }

@@ -64,6 +64,11 @@ impl Trust {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The certificate, for messages which do not say what server they are of.
+    pub fn whose(&self) -> String {
+        fill("the certificate of %", &[&self.name])
+    }
+
     /// Whether the server asked for a certificate, and whether it was shown one.
     pub fn shown(&self) -> Option<bool> {
         self.asked.load(Ordering::Relaxed).then_some(self.anchors.identity.is_some())
@@ -149,8 +154,11 @@ impl Trust {
             }
             E::UnsupportedSignatureAlgorithmContext(c) => unsupported(&c.signature_algorithm_id),
             E::UnsupportedSignatureAlgorithmForPublicKeyContext(c) => unsupported(&c.public_key_algorithm_id),
+            // Mostly an authority that was made anew under its old name.
             E::InvalidSignatureForPublicKey => {
-                ("the signature of the server's certificate is wrong".to_string(), CertificateError::BadSignature)
+                let text = "the server's certificate, or one above it, names an authority that is trusted but is not \
+                            signed by its key (trusted: %)";
+                (say(text, &[&self.anchors.shown]), CertificateError::BadSignature)
             }
             E::NameConstraintViolation => (
                 "the server's certificate is for a name its authority may not sign".to_string(),
