@@ -228,3 +228,50 @@ fn the_servers_are_where_build_sh_puts_them() {
         proc.check(proc.exited() == Some(Exit::Code(0)), "it should say its version");
     }
 }
+
+#[test]
+fn certificates_and_their_servers_are_what_they_say() {
+    let pki = Pki::new();
+    let client = |server: &TlsServer, args: &[&str]| {
+        let port = server.port.to_string();
+        let connect = ["s_client", "-verify_return_error", "-ign_eof", "-connect", &format!("127.0.0.1:{port}")];
+        let script = r#"printf 'GET /v1/kv/app?recurse HTTP/1.0\r\n\r\n' | openssl "$@""#;
+        Cmd::new("sh").args(["-c", script, "-"]).args(connect).args(args).run(secs(20))
+    };
+    for key in [Key::P256, Key::P384, Key::P521, Key::Rsa, Key::Ed25519] {
+        let root = pki.root(&Ask::authority("root").key(key));
+        let between = pki.issue(&root, &Ask::authority("between").key(key));
+        let cert = pki.issue(&between, &Ask::server("DNS:a.test,IP:127.0.0.1").key(key));
+        assert_eq!(std::fs::read_to_string(&cert.cert).unwrap().matches("BEGIN CERT").count(), 2);
+        let server = TlsServer::start(&cert, &["-tls1_3"]);
+        let ca = ["-CAfile", root.cert()];
+        let ip = client(&server, &[&ca[..], &["-verify_ip", "127.0.0.1"]].concat());
+        ip.check(ip.stdout().contains("X-Consul-Index: 7") && ip.stdout().contains("TLSv1.3"), "it answers");
+        let name = client(&server, &[&ca[..], &["-verify_hostname", "b.test"]].concat());
+        name.check(name.stdout().contains("(hostname mismatch)"), "the name is not that of another");
+        let other = pki.root(&Ask::authority("root").key(key));
+        let other = client(&server, &["-CAfile", other.cert()]);
+        other.check(other.exited() != Some(Exit::Code(0)), "another root does not vouch for it");
+    }
+    let root = pki.root(&Ask::authority("root"));
+    let old = pki.issue(&root, &Ask::server("IP:127.0.0.1").valid(-2 * DAY, -DAY));
+    let server = TlsServer::start(&old, &[]);
+    let late = client(&server, &["-CAfile", root.cert()]);
+    late.check(late.stdout().contains("(certificate has expired)"), "yesterday's is told");
+    for (key, form, head) in [
+        (Key::P256, Form::Pkcs8, "BEGIN PRIVATE KEY"),
+        (Key::P256, Form::Own, "BEGIN EC PRIVATE KEY"),
+        (Key::Rsa, Form::Own, "BEGIN RSA PRIVATE KEY"),
+    ] {
+        let me = pki.issue(&root, &Ask::client("me").key(key).form(form));
+        assert!(std::fs::read_to_string(&me.key).unwrap().contains(head));
+        let server = TlsServer::start(
+            &pki.issue(&root, &Ask::server("IP:127.0.0.1")),
+            &["-Verify", "2", "-verify_return_error", "-CAfile", root.cert()],
+        );
+        let with = client(&server, &["-CAfile", root.cert(), "-cert", me.cert(), "-key", me.key()]);
+        with.check(with.stdout().contains("X-Consul-Index: 7"), "a client with a certificate is let in");
+        let without = client(&server, &["-CAfile", root.cert()]);
+        without.check(!without.stdout().contains("X-Consul-Index: 7"), "and one without is not");
+    }
+}

@@ -47,13 +47,17 @@ impl Consul {
     }
     /// `n` servers of one cluster, with a leader, ready.
     pub fn cluster(n: usize) -> Cluster {
+        Consul::cluster_with(n, &|_| json!({}))
+    }
+    /// The same, each with more configuration, made for its address.
+    pub fn cluster_with(n: usize, config: &dyn Fn(&str) -> Value) -> Cluster {
         let (net, claim) = claim_net();
         let all: Vec<String> = (1..=n).map(|i| format!("{net}.{i}")).collect();
         let mut nodes = Vec::new();
         for ip in &all {
             let claim = if nodes.is_empty() { claim.try_clone().unwrap() } else { claim_ip(ip) };
             let role = json!({"bootstrap_expect": n, "retry_join": all, "retry_interval": "200ms"});
-            nodes.push(Consul::prepare(ip.clone(), claim, role, json!({})));
+            nodes.push(Consul::prepare(ip.clone(), claim, role, config(ip)));
         }
         for node in &mut nodes {
             node.launch();

@@ -37,6 +37,10 @@ impl Etcd {
     }
     /// The same of this program.
     pub fn cluster_as(program: &'static str, n: usize, more: &[&str]) -> Vec<Etcd> {
+        Etcd::cluster_with(program, n, &|ip| more.iter().map(|a| a.replace("$IP", ip)).collect())
+    }
+    /// The same, each with more arguments, made for its address.
+    pub fn cluster_with(program: &'static str, n: usize, more: &dyn Fn(&str) -> Vec<String>) -> Vec<Etcd> {
         let (net, claim) = claim_net();
         let ips: Vec<String> = (1..=n).map(|i| format!("{net}.{i}")).collect();
         let peers: Vec<String> = ips.iter().map(|ip| format!("{ip}=http://{ip}:2380")).collect();
@@ -58,7 +62,7 @@ impl Etcd {
             ] {
                 args.push(format!("--{name}={value}"));
             }
-            args.extend(more.iter().map(|a| a.replace("$IP", ip)));
+            args.extend(more(ip));
             let (ip, dir, token) = (ip.clone(), TempDir::new(), Mutex::default());
             nodes.push(Etcd { ip, program, args, dir, proc: None, root: None, token, _claim: claim });
         }
@@ -89,6 +93,10 @@ impl Etcd {
     /// host:port of its clients' side.
     pub fn addr(&self) -> String {
         format!("{}:2379", self.ip)
+    }
+    /// Its address without the port.
+    pub fn ip(&self) -> &str {
+        &self.ip
     }
     /// Its process.
     pub fn proc(&self) -> &Proc {

@@ -13,6 +13,7 @@ mod fake;
 mod http;
 mod process;
 mod scratch;
+mod tls;
 
 pub use consul::{Cluster, Consul};
 pub use etcd::{Etcd, etcd_put};
@@ -20,6 +21,7 @@ pub use fake::{Answer, FakeHttp, Request, base64};
 pub use http::{Reply, http};
 pub use process::{Cmd, Exit, Line, Proc, Row, Stream, children_of, open_fds, processes, rss_of};
 pub use scratch::{empty_root, in_pid_namespace, static_app};
+pub use tls::{Ask, Cert, DAY, Form, Key, OVER_TLS, Pki, TlsServer, day};
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
