@@ -90,7 +90,7 @@ pub fn limit_memory() {
 }
 
 /// Writes texts into the folder that PILOTFISH_FUZZ_SEEDS names, as seeds beside those of the target's own folder.
-pub fn write_seeds(texts: impl Iterator<Item = String>) {
+pub fn write_seeds(texts: impl Iterator<Item = impl AsRef<[u8]>>) {
     let Some(folder) = std::env::var_os("PILOTFISH_FUZZ_SEEDS") else { return };
     for (i, text) in texts.enumerate() {
         let path = Path::new(&folder).join(format!("seed-{i}"));
