@@ -190,6 +190,99 @@ fn errors_show_the_place_as_written() {
     }
 }
 
+/// What calls no function is upon's own language: the crate gives the same, and the same errors at the same places.
+#[test]
+fn the_language_is_upons() {
+    // Lists of numbers in parentheses: upon takes a number behind `in` for that of a member.
+    let json = "{% with {\"a\": 1, \"b\": [2, \"x\", {\"c\": 0.5}], \"e\": {}, \"f\": []} as m %}";
+    let cases = [
+        "{{ 1 }} {{ -2 }} {{+3}} {{ - 4 }} {{ 0x1F }} {{ 0b101 }} {{ 0o17 }} {{ 1_000 }} {{ 0.5 }} {{ 1.5e3 }} {{ 2E-1 }}",
+        "{{ 9223372036854775807 }} {{ -9223372036854775808 }} {{ 9223372036854775808 }} {{ 1e400 }} {{ 0x }}",
+        "{{ \"a\\tb\\n\\r\\\"\" }}{{ true }}{{ false }}{{ ((1)) }}{{ (\"x\") }}",
+        " a {{- 1 -}} b {{ 2 -}} \t\n c {{- 3 }} d \u{a0}{{- 4 }}",
+        "{% if 0 %}a{% else if \"\" %}b{% else if not 1 %}c{% else if [] %}d{% else if {} %}e{% else %}f{% endif %}",
+        "{% if not m %}x{% endif %}{% if 0.0 %}y{% endif %}{% if -1 %}z{% endif %}",
+        "{% for x in ([1, \"b\", [3]]) %}{{ loop.index }}{{ loop.first }}{{ loop.last }};{% endfor %}",
+        "{% for k, v in {\"b\": 1, \"a\": 2, \"b\": 3} %}{{ k }}={{ v }}{% if not loop.last %}, {% endif %}{% endfor %}",
+        "{% for x in ([[1, 2], [3]]) %}{% for y in x -%} {{ y }}{{ loop.index }} {%- endfor %}{{ loop.index }}{% endfor %}",
+        "{% for x in ([1]) %}{% with 2 as x %}{{ x }}{% endwith %}{{ x }}{% for x in ([3]) %}{{ x }}{% endfor %}{{ x }}{% endfor %}",
+        "{{ m.a }}{{ m.b.0 }}{{ m.b.2.c }}{{ .m.b.1 }}{{ m . a }}{{ m?.z }}{{ m?.z.y.0 }}{{ m.b?.9 }}{{ ?.m.a }}",
+        "{{ m.z }}",
+        "{{ m.b.3 }}",
+        "{{ m.b.x }}",
+        "{{ m.0 }}",
+        "{{ m.a.0 }}",
+        "{{ m.a.b }}",
+        "{{ m?.a.b }}",
+        "{{ m.e.q.r }}",
+        "{% for x in m %}{% endfor %}",
+        "{% for x, y in m.b %}{% endfor %}",
+        "{% for x in m.a %}{% endfor %}",
+        "{% for x in \"text\" %}{% endfor %}",
+        "{% for k, v in m %}{{ k.a }}{% endfor %}",
+        "{% for x in ([1]) %}{{ loop.nope }}{% endfor %}",
+        "{% for x in ([1]) %}{{ loop?.nope }}{% endfor %}",
+        "{{ 1 2 }}",
+        "{{ 1, }}",
+        "{{ }}",
+        "{{ if }}",
+        "{{ [1 2] }}",
+        "{{ {1: 2} }}",
+        "{{ {\"a\" 2} }}",
+        "{{ m. }}",
+        "{{ m.if }}",
+        "{{ . }}",
+        "{{ + }}",
+        "{{ m.99999999999999999999 }}",
+        "{{ 0b12 }}",
+        "{{ 0xFFFFFFFFFFFFFFFFF }}",
+        "{{ 1.5.5 }}",
+        "{{ 12ab }}",
+        "{% %}",
+        "{% nope %}",
+        "{% in %}",
+        "{% if %}{% endif %}",
+        "{% if 1 2 %}{% endif %}",
+        "{% for in ([1]) %}{% endfor %}",
+        "{% for x [1] %}{% endfor %}",
+        "{% for x as [1] %}{% endfor %}",
+        "{% for x, in ([1]) %}{% endfor %}",
+        "{% with 1 %}{% endwith %}",
+        "{% with 1 as 2 %}{% endwith %}",
+        "{% else %}",
+        "{% else if 1 %}",
+        "{% endfor %}",
+        "{% if 1 %}{% endfor %}",
+        "{% if 1 %}{% else %}{% else %}{% endif %}",
+        "{% if 1 %}{% else %}{% else if 1 %}{% endif %}",
+        "{% for x in ([1]) %}{% else %}{% endfor %}",
+        "{% if 1 %}{% for x in ([1]) %}",
+        "{% if 1 %}{% else %}{% with 1 as x %}{% endwith %}",
+    ];
+    let mut engine = ::upon::Engine::new();
+    engine.set_default_formatter(&|f, v| match v {
+        ::upon::Value::List(_) | ::upon::Value::Map(_) => Err("no".into()),
+        v => ::upon::fmt::default(f, v),
+    });
+    let mut wrong = Vec::new();
+    for text in cases {
+        // The library tells a place only in the long form of its message, `--> NAME:LINE:COLUMN`.
+        let text = &[json, text, "{% endwith %}"].concat();
+        let theirs =
+            engine.compile(text.as_str()).and_then(|t| t.render_from(&engine, &::upon::Value::None).to_string());
+        let theirs = theirs.map_err(|e| {
+            let (short, long) = (e.to_string(), format!("{e:#}"));
+            let place = long.split_once("--> <anonymous>:").and_then(|(_, rest)| rest.split_once('\n')).unwrap().0;
+            format!("t:{place}: {}", short.split_once(": ").unwrap().1)
+        });
+        let ours = run(text, 1 << 20).map_err(|e| e.into_text().lines().next().unwrap().to_string());
+        if ours != theirs {
+            wrong.push(format!("{text}\n   ours: {ours:?}\n theirs: {theirs:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Names are names to upon too, and every function can be called in both forms.
 #[test]
 fn every_function_is_within_reach() {
@@ -251,28 +344,75 @@ fn work_that_never_ends_is_an_error() {
     let steps = "more than 50,000,000 steps: does it end?";
     let memory = "the render holds more than 256 MiB: does something grow without end?";
     let nested = |open: &str, n: usize, close: &str| [open.repeat(n), close.repeat(n)].concat();
-    let long = "{% with repeat(1000000, \"a\") as l %}";
+    let large = "the list would have more than 1,000,000 elements, also those inside it";
     let cases = [
         (nested("{% for a in [1, 2, 3, 4, 5, 6, 7, 8] -%}\n{% if a %}{% endif %}", 20, "{% endfor %}"), "", steps),
         (nested("{% for a, b in {\"a\": 1, \"b\": 2, \"c\": 3} -%} ", 15, "{% endfor %}"), "1:", steps),
+        (nested("{% for a in seq(1, 1000) %}", 3, "{% for b in gets(\"/*\") %}{% endfor %}{% endfor %}"), "1:", steps),
         (
-            nested("{% for a in seq(1, 1000) %}", 3, "{% for b in gets(\"/*\") %}{% endfor %}{% endfor %}"),
-            "1:",
+            ["{% for a in seq(1, 100000) %}", "{% if repeat(1000000, \"a\") %}{% endif %}", "{% endfor %}"].concat(),
+            "1:36",
             steps,
         ),
-        (["{% with seq(1, 100000) as l %}", &nested("{% for a in seq(1, 10000) %}{% if l %}{% endif %}", 1, "{% endfor %}"), "{% endwith %}"].concat(), "1:", steps),
-        (["{% for a in seq(1, 100000) %}", "{% if repeat(1000000, \"a\") %}{% endif %}", "{% endfor %}"].concat(), "1:36", steps),
-        // Copies: upon has no shared values.
-        (nested("{% with [l, l, l, l, l, l, l, l] as l %}", 20, "{% endwith %}").replacen("[l, l, l, l, l, l, l, l]", "[1]", 1), "1:", memory),
-        (nested("{% with [?.l, ?.l, ?.l, ?.l] as l %}", 20, "{% endwith %}").replacen("[?.l, ?.l, ?.l, ?.l]", "[1]", 1), "1:", memory),
-        ([long, "{% with {\"a\": l, \"b\": l, \"c\": l, \"d\": l, \"e\": l, \"f\": [l, l, l, l, l, l, l, l, l, l], \"g\": [l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l]} as m %}{% endwith %}{% endwith %}"].concat(), "1:", memory),
-        ([long, "{{ len([l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l, l]) }}{% endwith %}"].concat(), "1:", memory),
-        ([long, &nested("{% with l as m %}", 40, "{% endwith %}"), "{% endwith %}"].concat(), "1:", memory),
+        // Each of these texts is one more.
+        (nested("{% with repeat(1000000, \"a\") as l %}", 40, "{% endwith %}"), "1:", memory),
+        (["{{ len([", &nested("repeat(1000000, \"a\"),", 40, ""), "]) }}"].concat(), "1:", memory),
+        (
+            ["{% with {\"a\": [", &nested("repeat(1000000, \"a\"),", 40, ""), "]} as m %}{% endwith %}"].concat(),
+            "1:",
+            memory,
+        ),
+        // Lists in lists, which whoever walks them would never have done.
+        (
+            nested("{% with [l, l, l, l, l, l, l, l] as l %}", 20, "{% endwith %}").replacen(
+                "[l, l, l, l, l, l, l, l]",
+                "[1]",
+                1,
+            ),
+            "1:",
+            large,
+        ),
+        (
+            nested("{% with [?.l, ?.l, ?.l, ?.l] as l %}", 20, "{% endwith %}").replacen(
+                "[?.l, ?.l, ?.l, ?.l]",
+                "[1]",
+                1,
+            ),
+            "1:",
+            large,
+        ),
     ];
     for (text, place, want) in cases {
         let e = run(&text, 100).err().unwrap_or_else(|| panic!("no error: {text}"));
         let first = e.text.lines().next().unwrap();
         assert!(first.starts_with(&["t:", place].concat()) && first.ends_with(want), "{text}\n{}", e.text);
+    }
+}
+
+/// What a variable holds is held once, however often it is read.
+#[test]
+fn copies_share_what_they_hold() {
+    let nested = |open: &str, n: usize, close: &str| [open.repeat(n), close.repeat(n)].concat();
+    let long = "{% with repeat(1000000, \"a\") as l %}";
+    let all = "l, ".repeat(60);
+    for (text, want) in [
+        (
+            [
+                "{% with seq(1, 100000) as l %}",
+                "{% for a in seq(1, 10000) %}{% if l %}{% endif %}{% endfor %}",
+                "{% endwith %}",
+            ]
+            .concat(),
+            "",
+        ),
+        (
+            [long, "{% with {\"a\": l, \"b\": [", &all, "]} as m %}{{ len(m.b) }}{% endwith %}{% endwith %}"].concat(),
+            "60",
+        ),
+        ([long, "{{ len([", &all, "]) }}{% endwith %}"].concat(), "60"),
+        ([long, &nested("{% with l as m %}", 90, "{% endwith %}"), "{% endwith %}"].concat(), ""),
+    ] {
+        assert_eq!(run(&text, 100).unwrap_or_else(|e| format!("error: {e}")), want, "{text}");
     }
 }
 
