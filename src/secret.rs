@@ -43,6 +43,15 @@ impl Drop for Hidden {
     }
 }
 
+/// Bytes that are overwritten when they are dropped. Growing leaves a copy behind: they are to have room from the begin.
+pub struct Wiped(pub Vec<u8>);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
 /// Headers of a request, whose values are overwritten when they are dropped.
 #[derive(Default)]
 pub struct Headers<'a>(Vec<(&'a str, String)>);
@@ -94,6 +103,11 @@ impl Drop for Headers<'_> {
             wipe(&mut value.into_bytes());
         }
     }
+}
+
+/// What is secret of a header's value, wherever it may be shown again.
+pub fn bare(value: &str) -> &str {
+    value.strip_prefix("Basic ").unwrap_or(value)
 }
 
 /// What the secret is now; empty where there is none. `what` it is stands in errors.

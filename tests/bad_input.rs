@@ -362,7 +362,7 @@ fn reloads_of_others_are_checked() {
         ("[app]\nreload = 1\n", "PILOTFISH_CONFIG:2: `app.reload` must be a list of texts"),
         (
             "[app.reload]\nurl = 'signal:HUP@x'\n",
-            "PILOTFISH_CONFIG:2: `app.reload.url` must begin with http:// or docker://",
+            "PILOTFISH_CONFIG:2: `app.reload.url` must begin with http://, https:// or docker://",
         ),
         (
             "[app.reload]\nurl = 'docker://x'\nmethod = 'GET'\n",

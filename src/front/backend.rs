@@ -47,6 +47,7 @@ pub fn add_source(
             }
             c.basic = identity::both(s.one("username"), s.one("password")).or(c.basic.take());
             add_tls(&mut c.tls)?;
+            identity::add_options(&mut c.tls, identity::is_https(&c.addresses), options)?;
             if has_files && !identity::is_https(&c.addresses) {
                 let text = "no node is https://: the -client- settings count for nothing; see -scheme";
                 plan.note(Level::Warning, text, &[]);
@@ -71,6 +72,7 @@ pub fn add_source(
             let known = identity::add_etcd(&mut etcd.tls, s.world)?;
             etcd.basic = identity::both(s.one("username"), s.one("password")).or(known);
             add_tls(&mut etcd.tls)?;
+            identity::add_options(&mut etcd.tls, identity::is_https(&etcd.endpoints), options)?;
             add_etcd(plan, etcd, allow_empty);
             shown = list(&nodes).join(", ");
         }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::options::Options;
-use super::table::Table;
+use super::table::{Document, Table};
 use super::{World, list};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Pem, Plan, SRV_TLS, Secret, SourceKind, Tls};
@@ -141,6 +141,17 @@ pub fn add_table(tls: &mut Tls, is_https: bool, t: &Table, options: Option<&Opti
         t.wrong(given, &fill("needs `%` beside it", &[missing]));
     }
     Ok(())
+}
+
+/// Adds what the options alone say.
+///
+/// # Errors
+/// As `add_table`.
+pub fn add_options(tls: &mut Tls, is_https: bool, options: Option<&Options>) -> Result<()> {
+    match options {
+        Some(_) => add_table(tls, is_https, &Document::parse("", "")?.root(), options),
+        None => Ok(()),
+    }
 }
 
 /// Whether one of these servers is spoken to by TLS.

@@ -38,7 +38,7 @@ pub fn how(text: &str, what: &str, world: &World) -> Result<Reload> {
     match options::signal_number(text) {
         Ok(n) => Ok(Reload::Signal(n)),
         Err(_) => {
-            let want = "expected a signal such as HUP, restart, none, http://..., https://..., docker://NAME or signal:HUP@NAME";
+            let want = "expected a signal such as HUP, restart, none, http://..., docker://NAME or signal:HUP@NAME";
             Err(wrong(what, text, want))
         }
     }

@@ -11,7 +11,7 @@ use super::{News, Stop};
 use crate::dest::{self, Dest};
 use crate::error::{Error, Result, os_text};
 use crate::plan::{Change, Consul, Etcd, Millis, Source, SourceKind, Tls};
-use crate::secret::Headers;
+use crate::secret::{Headers, bare};
 use crate::text::fill;
 
 /// How long a server may take: a write waits for the quorum.
@@ -67,7 +67,7 @@ fn ask(
     if (200..300).contains(&status) {
         return Ok(());
     }
-    let secrets: Vec<&str> = headers.iter().map(|(_, value)| value.as_str()).collect();
+    let secrets: Vec<&str> = headers.iter().map(|(_, value)| bare(value)).collect();
     Err(fill("% %", &[&status.to_string(), &words(&body, &secrets)]))
 }
 

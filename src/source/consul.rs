@@ -11,7 +11,7 @@ use super::{News, Stop};
 use crate::base64;
 use crate::formats::json;
 use crate::plan::{Consul, Millis};
-use crate::secret::Headers;
+use crate::secret::{Headers, bare};
 use crate::store::{self, Entry, Snapshot};
 use crate::value::Value;
 
@@ -157,7 +157,7 @@ fn read(c: &Consul, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, St
         // Consul names its index there too; what does not is no Consul.
         404 if index.is_some() => return Ok(Answer { index, snapshot: Snapshot::default() }), // no key under this prefix
         status => {
-            let secrets: Vec<&str> = sent.iter().filter(|h| h.0 != NAMESPACE).map(|h| h.1.as_str()).collect();
+            let secrets: Vec<&str> = sent.iter().filter(|h| h.0 != NAMESPACE).map(|h| bare(&h.1)).collect();
             let words = super::http::words(&reply.body, &secrets);
             let hint = if status == 403 { " (is the token right, and may it read this prefix?)" } else { "" };
             return Err([format!("{status} {words}").trim_end(), hint].concat());

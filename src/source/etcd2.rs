@@ -13,7 +13,7 @@ use super::turns::Turns;
 use super::{News, Stop};
 use crate::formats::json;
 use crate::plan::{Etcd, Millis};
-use crate::secret::Headers;
+use crate::secret::{Headers, bare};
 use crate::store::{self, Snapshot, is_under};
 use crate::template::scope::{self, Scope};
 use crate::text::fill;
@@ -131,7 +131,7 @@ pub fn watch(etcd: &Etcd, prefix: &str, scope: Option<&Scope>, stop: &Stop, say:
         let mut sent = Headers::default();
         let read = sent.push_basic(&etcd.basic);
         // What a proxy may show of what it was asked.
-        let secret = sent.first().map_or("", |(_, value)| value.trim_start_matches("Basic "));
+        let secret = sent.first().map_or("", |(_, value)| bare(value));
         let ask = |key: &str| server.get(&path(key, None), &sent, GRACE, etcd.wait.max(GRACE));
         let read = read.and_then(|()| ask(prefix)).and_then(|reply| {
             let (index, main) = answer(&reply, prefix, secret)?;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use self::answer::{Body, LONG_HEAD, MOST};
 use self::socket::{NO_NAME, STOPPED, Socket, after};
 use crate::plan::{Millis, Tls};
+use crate::secret::Wiped;
 use crate::sys::host::clock;
 use crate::sys::pipe::Pipe;
 use crate::text::{fill, put};
@@ -156,7 +157,7 @@ impl Server {
                 held: Vec::new(),
                 seen: 0,
             };
-            match stream.begin(&request, method, until) {
+            match stream.begin(&request.0, method, until) {
                 Ok(()) => return Ok(stream),
                 Err(_) if is_again && stream.raw.is_empty() => {}
                 Err(e) => return Err(self.why(&e)),
@@ -166,7 +167,7 @@ impl Server {
 
     /// The bytes of a request.
     #[inline(never)]
-    fn request(&self, method: &str, path: &str, headers: &[(&str, String)], body: &[u8]) -> Result<Vec<u8>, String> {
+    fn request(&self, method: &str, path: &str, headers: &[(&str, String)], body: &[u8]) -> Result<Wiped, String> {
         if self.port.is_none()
             || [method, path, &self.authority].iter().any(|w| w.bytes().any(|b| b <= b' ' || b == 127))
         {
@@ -175,17 +176,21 @@ impl Server {
         let agent = concat!("pilotfish/", env!("CARGO_PKG_VERSION"));
         let length = body.len().to_string();
         let head = "% % HTTP/1.1\r\nhost: %\r\nuser-agent: %\r\naccept: */*\r\ncontent-length: %\r\n";
-        let mut out = fill(head, &[method, path, &self.authority, agent, &length]);
+        let head = fill(head, &[method, path, &self.authority, agent, &length]);
+        let room = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+        let mut out = Wiped(Vec::with_capacity(head.len() + room + 2 + body.len()));
+        put(&mut out.0, head.as_bytes());
         for (name, value) in headers {
             // What breaks the line would be a header of its own.
             if [*name, value].iter().any(|w| w.bytes().any(|b| b.is_ascii_control() && b != b'\t')) {
                 return Err(fill("the header % has a character that no header may hold", &[name]));
             }
-            out.push_str(&fill("%: %\r\n", &[name, value]));
+            for part in [name, ": ", value, "\r\n"] {
+                put(&mut out.0, part.as_bytes());
+            }
         }
-        out.push_str("\r\n");
-        let mut out = out.into_bytes();
-        put(&mut out, body);
+        put(&mut out.0, b"\r\n");
+        put(&mut out.0, body);
         Ok(out)
     }
 

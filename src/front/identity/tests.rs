@@ -150,6 +150,11 @@ fn every_way_in_says_whom_to_trust() {
             ],
             ["https://h:1", "/ca /cert /key", "t", ""],
         ),
+        (
+            vec!["confd-sidecar", "--ca=/x", "--server-name=n", "x"],
+            &[("CONFD_NODE", "https://h:1"), ("CONFD_CLIENT_CAKEYS", "/ca"), ("CONFD_BACKEND", "etcdv3")],
+            ["https://h:1", "/x n", "3", ""],
+        ),
         (confd(&["-srv-domain", "d", "-scheme", "https"]), &[], ["srv+https://_etcd._tcp.d.", "", "2", ""]),
         // Options, variables and pilotfish.toml.
         (
