@@ -24,6 +24,7 @@ pub mod md5;
 pub mod plan;
 pub mod request;
 pub mod secret;
+pub mod sha;
 pub mod source;
 pub mod state;
 pub mod store;

@@ -4,7 +4,6 @@
 mod builtin;
 mod data;
 mod keys;
-mod sha256;
 mod system;
 mod text;
 

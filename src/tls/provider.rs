@@ -19,6 +19,8 @@ mod ecdsa;
 #[cfg(not(feature = "ring"))]
 mod exchange;
 #[cfg(not(feature = "ring"))]
+mod gcm;
+#[cfg(not(feature = "ring"))]
 mod hash;
 #[cfg(not(feature = "ring"))]
 mod keys;
@@ -26,6 +28,8 @@ mod keys;
 mod modulus;
 #[cfg(not(feature = "ring"))]
 mod rsa;
+#[cfg(all(test, not(feature = "ring")))]
+mod tests;
 #[cfg(not(feature = "ring"))]
 mod verify;
 

@@ -1,6 +1,5 @@
 //! The functions over text and integers: Go's strings, strconv and escapes as templates use them.
 
-use super::sha256::digest;
 use super::{check_bytes, check_items, fail, int_arg, strings, text_arg};
 use crate::error::Result;
 use crate::sys::meter;
@@ -8,7 +7,7 @@ use crate::template::Context;
 use crate::template::go::fmt;
 use crate::text::{self, path};
 use crate::value::Value;
-use crate::{base64, case};
+use crate::{base64, case, sha};
 use std::sync::Arc;
 
 #[inline(never)]
@@ -274,8 +273,8 @@ pub fn base64_decode(_: &Context, args: &[Value], _: u8) -> Result<Value> {
 /// The SHA-256 of a text, in hexadecimal.
 pub fn sha256sum(_: &Context, args: &[Value], _: u8) -> Result<Value> {
     let mut out = Vec::new();
-    for word in digest(any_text(args.first())?) {
-        text::hex(&mut out, word, 8, false);
+    for byte in sha::digest(sha::Kind::Sha256, &[any_text(args.first())?]).bytes() {
+        text::hex(&mut out, u32::from(*byte), 2, false);
     }
     made(&out)
 }

@@ -1,9 +1,7 @@
-//! The cipher suites: AES-GCM records of TLS 1.3 (RFC 8446 5.2). The cipher and the comparison of tags, in constant time,
-//! are the aes-gcm crate's; rustls counts records and never uses a nonce twice.
+//! The cipher suites: AES-GCM records of TLS 1.3 (RFC 8446 5.2). rustls counts records and never uses a nonce twice.
 
-use super::hash::Hash;
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use super::gcm::{Gcm, TAG};
+use crate::sha::Kind;
 use rustls::crypto::CipherSuiteCommon;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter, MessageEncrypter, Nonce,
@@ -22,28 +20,26 @@ pub static SUITES: [SupportedCipherSuite; 2] =
 static AES_128: Tls13CipherSuite = Tls13CipherSuite {
     common: CipherSuiteCommon {
         suite: CipherSuite::TLS13_AES_128_GCM_SHA256,
-        hash_provider: &Hash::Sha256,
+        hash_provider: &Kind::Sha256,
         confidentiality_limit: RECORDS,
     },
-    hkdf_provider: &HkdfUsingHmac(&Hash::Sha256),
+    hkdf_provider: &HkdfUsingHmac(&Kind::Sha256),
     aead_alg: &Bits::Of128,
     quic: None,
 };
 static AES_256: Tls13CipherSuite = Tls13CipherSuite {
     common: CipherSuiteCommon {
         suite: CipherSuite::TLS13_AES_256_GCM_SHA384,
-        hash_provider: &Hash::Sha384,
+        hash_provider: &Kind::Sha384,
         confidentiality_limit: RECORDS,
     },
-    hkdf_provider: &HkdfUsingHmac(&Hash::Sha384),
+    hkdf_provider: &HkdfUsingHmac(&Kind::Sha384),
     aead_alg: &Bits::Of256,
     quic: None,
 };
 
 /// Records under one key before rustls asks for a new one: RFC 8446 5.5 allows 2^24.5 full ones.
 const RECORDS: u64 = 1 << 24;
-/// Bytes of a tag.
-const TAG: usize = 16;
 
 enum Bits {
     Of128,
@@ -53,11 +49,7 @@ enum Bits {
 impl Bits {
     /// The key has the length that `key_len` asked for. Where it had not (rustls would be wrong), nothing is encrypted.
     fn direction(&self, key: &AeadKey, iv: Iv) -> Box<Direction> {
-        let cipher = match self {
-            Bits::Of128 => Aes128Gcm::new_from_slice(key.as_ref()).map_or(Cipher::None, Cipher::Aes128),
-            Bits::Of256 => Aes256Gcm::new_from_slice(key.as_ref()).map_or(Cipher::None, Cipher::Aes256),
-        };
-        Box::new(Direction { cipher, iv })
+        Box::new(Direction { key: Gcm::new(key.as_ref()), iv })
     }
 }
 
@@ -80,16 +72,9 @@ impl Tls13AeadAlgorithm for Bits {
     }
 }
 
-#[allow(clippy::large_enum_variant)] // both are boxed together with the iv
-enum Cipher {
-    None,
-    Aes128(Aes128Gcm),
-    Aes256(Aes256Gcm),
-}
-
 /// One direction of a connection, under one key.
 struct Direction {
-    cipher: Cipher,
+    key: Option<Gcm>,
     iv: Iv,
 }
 
@@ -99,15 +84,9 @@ impl MessageEncrypter for Direction {
         let mut payload = PrefixedPayload::with_capacity(total);
         payload.extend_from_chunks(&message.payload);
         payload.extend_from_slice(&message.typ.to_array());
-        let nonce = Nonce::new(&self.iv, seq).0.into();
-        let aad = make_tls13_aad(total);
-        let body = payload.as_mut().into();
-        let tag = match &self.cipher {
-            Cipher::Aes128(c) => c.encrypt_inout_detached(&nonce, &aad, body),
-            Cipher::Aes256(c) => c.encrypt_inout_detached(&nonce, &aad, body),
-            Cipher::None => return Err(Error::EncryptError),
-        };
-        payload.extend_from_slice(&tag.map_err(|_| Error::EncryptError)?);
+        let key = self.key.as_ref().ok_or(Error::EncryptError)?;
+        let tag = key.seal(&Nonce::new(&self.iv, seq).0, &make_tls13_aad(total), payload.as_mut());
+        payload.extend_from_slice(&tag);
         Ok(OutboundOpaqueMessage::new(ContentType::ApplicationData, ProtocolVersion::TLSv1_2, payload))
     }
     fn encrypted_payload_len(&self, length: usize) -> usize {
@@ -125,14 +104,8 @@ impl MessageDecrypter for Direction {
         let aad = make_tls13_aad(payload.len());
         let length = payload.len().checked_sub(TAG).ok_or(Error::DecryptError)?;
         let (body, tag) = payload.split_at_mut_checked(length).ok_or(Error::DecryptError)?;
-        let tag: [u8; TAG] = (&*tag).try_into().map_err(|_| Error::DecryptError)?;
-        let nonce = Nonce::new(&self.iv, seq).0.into();
-        let done = match &self.cipher {
-            Cipher::Aes128(c) => c.decrypt_inout_detached(&nonce, &aad, body.into(), &tag.into()),
-            Cipher::Aes256(c) => c.decrypt_inout_detached(&nonce, &aad, body.into(), &tag.into()),
-            Cipher::None => return Err(Error::DecryptError),
-        };
-        done.map_err(|_| Error::DecryptError)?;
+        let key = self.key.as_ref().ok_or(Error::DecryptError)?;
+        key.open(&Nonce::new(&self.iv, seq).0, &aad, body, tag).ok_or(Error::DecryptError)?;
         payload.truncate(length);
         message.into_tls13_unpadded_message()
     }

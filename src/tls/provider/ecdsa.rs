@@ -2,7 +2,8 @@
 //! time unless its name says `vartime`, which nothing here uses. Signatures are DER, points uncompressed (RFC 8446
 //! 4.2.8.2 and RFC 5480 allow no other in TLS; certificates could have compressed ones, nobody makes them).
 
-use super::hash::Hash;
+use super::hash::Hmac;
+use crate::sha::Kind;
 use crate::tls::der::{self, Der};
 use p256::elliptic_curve::ff::PrimeField;
 use p256::elliptic_curve::ops::Reduce;
@@ -100,7 +101,7 @@ pub fn sign(private: &Scalar, digest: &[u8], entropy: &[u8]) -> Option<Vec<u8>> 
 
 fn mac(key: &[u8; 32], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut out = Zeroizing::new([0; 32]);
-    for (to, from) in out.iter_mut().zip(Hash::Sha256.keyed(key).of(parts).as_ref()) {
+    for (to, from) in out.iter_mut().zip(Hmac::new(Kind::Sha256, key).of(parts).bytes()) {
         *to = *from;
     }
     out

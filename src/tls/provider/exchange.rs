@@ -36,14 +36,7 @@ struct X25519Exchange {
 
 impl ActiveKeyExchange for X25519Exchange {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
-        let peer = MontgomeryPoint(peer.try_into().map_err(|_| WRONG_SHARE)?);
-        let shared = Zeroizing::new(peer.mul_clamped(*self.private).to_bytes());
-        // RFC 8446 7.4.2: a point of small order gives zeros whatever our number is. Nothing secret is told by the
-        // time of this comparison: the handshake ends here, or the bytes are not all zero, as they nearly never are.
-        if shared.iter().all(|b| *b == 0) {
-            return Err(WRONG_SHARE);
-        }
-        Ok(SharedSecret::from(&shared[..]))
+        x25519(&self.private, peer).map(|shared| SharedSecret::from(&shared[..]))
     }
     fn pub_key(&self) -> &[u8] {
         &self.public
@@ -51,6 +44,18 @@ impl ActiveKeyExchange for X25519Exchange {
     fn group(&self) -> NamedGroup {
         NamedGroup::X25519
     }
+}
+
+/// RFC 7748 6.1.
+pub fn x25519(private: &[u8; 32], peer: &[u8]) -> Result<Zeroizing<[u8; 32]>, Error> {
+    let peer = MontgomeryPoint(peer.try_into().map_err(|_| WRONG_SHARE)?);
+    let shared = Zeroizing::new(peer.mul_clamped(*private).to_bytes());
+    // RFC 8446 7.4.2: a point of small order gives zeros whatever our number is. The time tells nothing secret: all of
+    // the bytes are looked at, and zeros end the handshake for all to see.
+    if shared.iter().fold(0, |all, byte| all | byte) == 0 {
+        return Err(WRONG_SHARE);
+    }
+    Ok(shared)
 }
 
 /// P-256.
@@ -82,10 +87,7 @@ struct P256Exchange {
 
 impl ActiveKeyExchange for P256Exchange {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
-        // On the curve and not its zero, so that the product is none either: the order is prime.
-        let peer = ecdsa::decode(peer).ok_or(WRONG_SHARE)?;
-        let shared = Zeroizing::new(peer.mul(&self.private).to_affine());
-        Ok(SharedSecret::from(&Zeroizing::new(<[u8; 32]>::from(shared.x()))[..]))
+        ecdh(&self.private, peer).map(|shared| SharedSecret::from(&shared[..]))
     }
     fn pub_key(&self) -> &[u8] {
         &self.public
@@ -93,4 +95,12 @@ impl ActiveKeyExchange for P256Exchange {
     fn group(&self) -> NamedGroup {
         NamedGroup::secp256r1
     }
+}
+
+/// SEC 1, 3.3.1: the x of the product.
+pub fn ecdh(private: &Scalar, peer: &[u8]) -> Result<Zeroizing<[u8; 32]>, Error> {
+    // On the curve and not its zero, so that the product is none either: the order is prime.
+    let peer = ecdsa::decode(peer).ok_or(WRONG_SHARE)?;
+    let shared = Zeroizing::new(peer.mul(private).to_affine());
+    Ok(Zeroizing::new(shared.x().into()))
 }

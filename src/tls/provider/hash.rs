@@ -1,167 +1,97 @@
-//! SHA-256, SHA-384 and SHA-512 behind one face, and HMAC (RFC 2104) over it. Their compression functions are the sha2
-//! crate's; one face for the three is smaller than three of a kind.
+//! The hashes of crate::sha as rustls wants them, and HMAC (RFC 2104) over them. It computes nothing by itself.
 
+use crate::sha::{self, Digest, Kind, Sha};
 use rustls::crypto::hash::{self, Context, HashAlgorithm, Output};
 use rustls::crypto::hmac::{self, Key, Tag};
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use zeroize::Zeroizing;
 
-/// Which one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Hash {
-    /// SHA-256.
-    Sha256,
-    /// SHA-384.
-    Sha384,
-    /// SHA-512.
-    Sha512,
-}
-
-/// A hash being computed; cleared when dropped.
-#[derive(Clone)]
-pub enum Running {
-    Sha256(Sha256),
-    Sha384(Sha384),
-    Sha512(Sha512),
-}
-
-impl Running {
-    pub fn add(&mut self, data: &[u8]) {
-        match self {
-            Running::Sha256(h) => h.update(data),
-            Running::Sha384(h) => h.update(data),
-            Running::Sha512(h) => h.update(data),
-        }
-    }
-
-    pub fn end(self) -> Output {
-        match self {
-            Running::Sha256(h) => Output::new(&h.finalize()),
-            Running::Sha384(h) => Output::new(&h.finalize()),
-            Running::Sha512(h) => Output::new(&h.finalize()),
-        }
-    }
-}
-
-impl Hash {
-    /// Of nothing yet.
-    pub fn begin(self) -> Running {
-        match self {
-            Hash::Sha256 => Running::Sha256(Sha256::new()),
-            Hash::Sha384 => Running::Sha384(Sha384::new()),
-            Hash::Sha512 => Running::Sha512(Sha512::new()),
-        }
-    }
-
-    /// Of these one after the other.
-    pub fn of(self, parts: &[&[u8]]) -> Output {
-        let mut h = self.begin();
-        for part in parts {
-            h.add(part);
-        }
-        h.end()
-    }
-
-    /// The bytes of a digest.
-    pub fn size(self) -> usize {
-        match self {
-            Hash::Sha256 => 32,
-            Hash::Sha384 => 48,
-            Hash::Sha512 => 64,
-        }
-    }
-
-    /// RFC 2104: a key longer than a block is hashed first; TLS and RFC 6979 have none.
-    pub fn keyed(self, key: &[u8]) -> Hmac {
-        let mut inner = self.begin();
-        let mut outer = self.begin();
-        let block = if self == Hash::Sha256 { 64 } else { 128 };
-        let hashed;
-        let key = if key.len() > block {
-            hashed = self.of(&[key]);
-            hashed.as_ref()
-        } else {
-            key
-        };
-        for at in 0..block {
-            let byte = key.get(at).copied().unwrap_or(0);
-            inner.add(&[byte ^ 0x36]);
-            outer.add(&[byte ^ 0x5c]);
-        }
-        Hmac { inner, outer }
-    }
-}
-
-/// A key put into both hashes.
+/// A key put into both hashes, the inner and the outer one.
 pub struct Hmac {
-    inner: Running,
-    outer: Running,
+    inner: Sha,
+    outer: Sha,
 }
 
 impl Hmac {
+    /// A key longer than a block is hashed first.
+    pub fn new(kind: Kind, key: &[u8]) -> Hmac {
+        let mut pad = Zeroizing::new([0x36; sha::MAX_BLOCK]);
+        let hashed;
+        let key = if key.len() > kind.block() {
+            hashed = sha::digest(kind, &[key]);
+            hashed.bytes()
+        } else {
+            key
+        };
+        for (pad, key) in pad.iter_mut().zip(key) {
+            *pad ^= key;
+        }
+        let (mut inner, mut outer) = (Sha::new(kind), Sha::new(kind));
+        inner.add(pad.get(..kind.block()).unwrap_or_default());
+        for pad in pad.iter_mut() {
+            *pad ^= 0x36 ^ 0x5c;
+        }
+        outer.add(pad.get(..kind.block()).unwrap_or_default());
+        Hmac { inner, outer }
+    }
+
     /// The code of these one after the other.
-    pub fn of(&self, parts: &[&[u8]]) -> Tag {
-        self.sign_concat(&[], parts, &[])
+    pub fn of(&self, parts: &[&[u8]]) -> Digest {
+        let mut inner = self.inner.clone();
+        for part in parts {
+            inner.add(part);
+        }
+        let mut outer = self.outer.clone();
+        outer.add(inner.end().bytes());
+        outer.end()
     }
 }
 
 impl Key for Hmac {
     fn sign_concat(&self, first: &[u8], middle: &[&[u8]], last: &[u8]) -> Tag {
-        let mut inner = self.inner.clone();
-        inner.add(first);
-        for part in middle {
-            inner.add(part);
-        }
-        inner.add(last);
-        let mut outer = self.outer.clone();
-        outer.add(inner.end().as_ref());
-        Tag::new(outer.end().as_ref())
+        Tag::new(self.of(&[&[first], middle, &[last]].concat()).bytes())
     }
     fn tag_len(&self) -> usize {
-        match self.outer {
-            Running::Sha256(_) => 32,
-            Running::Sha384(_) => 48,
-            Running::Sha512(_) => 64,
-        }
+        self.outer.kind().size()
     }
 }
 
-impl hmac::Hmac for Hash {
+impl hmac::Hmac for Kind {
     fn with_key(&self, key: &[u8]) -> Box<dyn Key> {
-        Box::new(self.keyed(key))
+        Box::new(Hmac::new(*self, key))
     }
     fn hash_output_len(&self) -> usize {
         self.size()
     }
 }
 
-impl hash::Hash for Hash {
+impl hash::Hash for Kind {
     fn start(&self) -> Box<dyn Context> {
-        Box::new(self.begin())
+        Box::new(Sha::new(*self))
     }
     fn hash(&self, data: &[u8]) -> Output {
-        self.of(&[data])
+        Output::new(sha::digest(*self, &[data]).bytes())
     }
     fn output_len(&self) -> usize {
         self.size()
     }
     fn algorithm(&self) -> HashAlgorithm {
         match self {
-            Hash::Sha256 => HashAlgorithm::SHA256,
-            Hash::Sha384 => HashAlgorithm::SHA384,
-            Hash::Sha512 => HashAlgorithm::SHA512,
+            Kind::Sha256 => HashAlgorithm::SHA256,
+            Kind::Sha384 => HashAlgorithm::SHA384,
+            Kind::Sha512 => HashAlgorithm::SHA512,
         }
     }
 }
 
-impl Context for Running {
+impl Context for Sha {
     fn fork_finish(&self) -> Output {
-        self.clone().end()
+        Output::new(self.clone().end().bytes())
     }
     fn fork(&self) -> Box<dyn Context> {
         Box::new(self.clone())
     }
     fn finish(self: Box<Self>) -> Output {
-        self.end()
+        Output::new(self.end().bytes())
     }
     fn update(&mut self, data: &[u8]) {
         self.add(data);

@@ -1,9 +1,9 @@
 //! Our private key: reading it (PKCS#8, PKCS#1, SEC1), and signing handshakes with it. A key is taken only if its halves
 //! fit; a signature leaves only if it verifies. What is secret is cleared when dropped, and printed nowhere.
 
-use super::hash::Hash;
 use super::rsa::Padding;
 use super::{ecdsa, random, rsa};
+use crate::sha::{self, Kind};
 use crate::tls::der::{self, Der};
 use crate::tls::name;
 use p256::{ProjectivePoint, Scalar};
@@ -152,19 +152,19 @@ struct OurSigner {
 impl Signer for OurSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let hash = match self.scheme {
-            SignatureScheme::RSA_PSS_SHA384 => Hash::Sha384,
-            SignatureScheme::RSA_PSS_SHA512 => Hash::Sha512,
-            _ => Hash::Sha256,
+            SignatureScheme::RSA_PSS_SHA384 => Kind::Sha384,
+            SignatureScheme::RSA_PSS_SHA512 => Kind::Sha512,
+            _ => Kind::Sha256,
         };
-        let digest = hash.of(&[message]);
+        let digest = sha::digest(hash, &[message]);
         let random = [random::bytes32()?, random::bytes32()?].concat();
         let random = random.get(..hash.size()).unwrap_or_default();
         let signature = match &*self.pair {
-            Pair::Ec(key, point) => ecdsa::sign(key, digest.as_ref(), random)
-                .filter(|signature| ecdsa::verify(point, digest.as_ref(), signature).is_some()),
+            Pair::Ec(key, point) => ecdsa::sign(key, digest.bytes(), random)
+                .filter(|signature| ecdsa::verify(point, digest.bytes(), signature).is_some()),
             Pair::Rsa(key) => key
-                .sign(hash, digest.as_ref(), random)
-                .filter(|signature| key.public.verify(Padding::Pss, hash, digest.as_ref(), signature).is_some()),
+                .sign(hash, digest.bytes(), random)
+                .filter(|signature| key.public.verify(Padding::Pss, hash, digest.bytes(), signature).is_some()),
         };
         signature.ok_or_else(|| Error::General("our own signature does not verify".to_string()))
     }

@@ -174,18 +174,20 @@ fn pick(table: &[u64], digit: u8, out: &mut [u64]) {
 
 /// Big-endian bytes as that many words; `None` where they are too many.
 fn words(bytes: &[u8], length: usize) -> Option<Number> {
-    let mut out: Number =
-        bytes.rchunks(8).map(|chunk| chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))).collect();
-    if out.len() > length {
-        return None;
+    let mut out = vec![0; length];
+    for (at, byte) in bytes.iter().rev().enumerate() {
+        *out.get_mut(at / 8)? |= u64::from(*byte) << (at % 8 * 8);
     }
-    out.resize(length, 0);
     Some(out)
 }
 
 /// That many of the lowest bytes, big-endian.
 fn bytes(words: &[u64], length: usize) -> Vec<u8> {
-    let mut out: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).take(length).collect();
-    out.reverse();
+    let mut out = vec![0; length];
+    for (to, word) in out.rchunks_mut(8).zip(words) {
+        for (to, from) in to.iter_mut().rev().zip(word.to_le_bytes()) {
+            *to = from;
+        }
+    }
     out
 }

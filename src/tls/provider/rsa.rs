@@ -1,8 +1,8 @@
 //! RSA signatures (RFC 8017): PKCS#1 v1.5, which certificates have, checked by encoding anew and comparing in whole, and
 //! PSS, which handshakes have, with a salt as long as the digest (RFC 8446 4.2.3).
 
-use super::hash::Hash;
 use super::modulus::Modulus;
+use crate::sha::{self, Kind};
 use crate::tls::der::{self, Der};
 use zeroize::Zeroizing;
 
@@ -53,7 +53,7 @@ impl Public {
     }
 
     /// Whether `signature` is one of this digest.
-    pub fn verify(&self, padding: Padding, hash: Hash, digest: &[u8], signature: &[u8]) -> Option<()> {
+    pub fn verify(&self, padding: Padding, hash: Kind, digest: &[u8], signature: &[u8]) -> Option<()> {
         // RFC 8017 8.1.2 and 8.2.2, 1: neither longer nor shorter.
         if signature.len() != self.n.size() {
             return None;
@@ -108,19 +108,19 @@ impl Private {
     }
 
     /// A PSS signature of a digest.
-    pub fn sign(&self, hash: Hash, digest: &[u8], salt: &[u8]) -> Option<Vec<u8>> {
+    pub fn sign(&self, hash: Kind, digest: &[u8], salt: &[u8]) -> Option<Vec<u8>> {
         let encoded = pss_encode(hash, digest, salt, self.public.n.bits())?;
         self.power(&encoded)
     }
 }
 
 /// RFC 8017 9.2: 0, 1, a filling of 255, 0, and the digest with the name of its hash.
-fn pkcs1(hash: Hash, digest: &[u8], size: usize) -> Option<Vec<u8>> {
+fn pkcs1(hash: Kind, digest: &[u8], size: usize) -> Option<Vec<u8>> {
     // SEQUENCE { SEQUENCE { OID 2.16.840.1.101.3.4.2.x, NULL }, OCTET STRING }
     let (whole, oid, length) = match hash {
-        Hash::Sha256 => (0x31, 1, 0x20),
-        Hash::Sha384 => (0x41, 2, 0x30),
-        Hash::Sha512 => (0x51, 3, 0x40),
+        Kind::Sha256 => (0x31, 1, 0x20),
+        Kind::Sha384 => (0x41, 2, 0x30),
+        Kind::Sha512 => (0x51, 3, 0x40),
     };
     let head = [0x30, whole, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, oid, 5, 0, 4, length];
     let fill = size.checked_sub(head.len())?.checked_sub(digest.len())?.checked_sub(3)?;
@@ -133,9 +133,9 @@ fn pkcs1(hash: Hash, digest: &[u8], size: usize) -> Option<Vec<u8>> {
 }
 
 /// RFC 8017 B.2.1, put on `data`.
-fn mask(hash: Hash, seed: &[u8], data: &mut [u8]) {
+fn mask(hash: Kind, seed: &[u8], data: &mut [u8]) {
     for (chunk, counter) in data.chunks_mut(hash.size()).zip(0u32..) {
-        for (byte, mask) in chunk.iter_mut().zip(hash.of(&[seed, &counter.to_be_bytes()]).as_ref()) {
+        for (byte, mask) in chunk.iter_mut().zip(sha::digest(hash, &[seed, &counter.to_be_bytes()]).bytes()) {
             *byte ^= mask;
         }
     }
@@ -150,7 +150,7 @@ fn first_bits(bits: usize) -> u8 {
 }
 
 /// RFC 8017 9.1.2. `encoded` is as long as the modulus.
-fn pss_verify(hash: Hash, digest: &[u8], encoded: &[u8], bits: usize) -> Option<()> {
+fn pss_verify(hash: Kind, digest: &[u8], encoded: &[u8], bits: usize) -> Option<()> {
     // A modulus of one bit more than whole bytes: the message has one byte less, and that one is zero.
     let encoded = if bits % 8 == 1 { encoded.strip_prefix(&[0])? } else { encoded };
     let [rest @ .., 0xbc] = encoded else { return None };
@@ -167,20 +167,20 @@ fn pss_verify(hash: Hash, digest: &[u8], encoded: &[u8], bits: usize) -> Option<
     if zeros.iter().any(|b| *b != 0) {
         return None;
     }
-    (hash.of(&[&[0; 8], digest, salt]).as_ref() == tag).then_some(())
+    (sha::digest(hash, &[&[0; 8], digest, salt]).bytes() == tag).then_some(())
 }
 
 /// RFC 8017 9.1.1, as long as the modulus. The salt is as long as the digest.
-fn pss_encode(hash: Hash, digest: &[u8], salt: &[u8], bits: usize) -> Option<Vec<u8>> {
+fn pss_encode(hash: Kind, digest: &[u8], salt: &[u8], bits: usize) -> Option<Vec<u8>> {
     let size = bits.checked_sub(1)?.div_ceil(8);
-    let tag = hash.of(&[&[0; 8], digest, salt]);
+    let tag = sha::digest(hash, &[&[0; 8], digest, salt]);
     let mut out = vec![0; size.checked_sub(hash.size())?.checked_sub(1)?];
     let fill = out.len().checked_sub(salt.len())?;
     *out.get_mut(fill.checked_sub(1)?)? = 1;
     out.get_mut(fill..)?.copy_from_slice(salt);
-    mask(hash, tag.as_ref(), &mut out);
+    mask(hash, tag.bytes(), &mut out);
     *out.first_mut()? &= first_bits(bits);
-    out.extend_from_slice(tag.as_ref());
+    out.extend_from_slice(tag.bytes());
     out.push(0xbc);
     if bits % 8 == 1 {
         out.insert(0, 0);

@@ -1,8 +1,8 @@
 //! Which signatures can be checked: the table that webpki and rustls look into.
 
 use super::ecdsa;
-use super::hash::Hash;
 use super::rsa::{Padding, Public};
+use crate::sha::{self, Kind};
 use rustls::SignatureScheme;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
@@ -12,30 +12,30 @@ use std::fmt;
 struct Algorithm {
     /// `None`: ECDSA with P-256.
     rsa: Option<Padding>,
-    hash: Hash,
+    hash: Kind,
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
 }
 
-const fn ecdsa(hash: Hash, signature: AlgorithmIdentifier) -> Algorithm {
+const fn ecdsa(hash: Kind, signature: AlgorithmIdentifier) -> Algorithm {
     Algorithm { rsa: None, hash, key: alg_id::ECDSA_P256, signature }
 }
-const fn pkcs1(hash: Hash, signature: AlgorithmIdentifier) -> Algorithm {
+const fn pkcs1(hash: Kind, signature: AlgorithmIdentifier) -> Algorithm {
     Algorithm { rsa: Some(Padding::Pkcs1), hash, key: alg_id::RSA_ENCRYPTION, signature }
 }
-const fn pss(hash: Hash, signature: AlgorithmIdentifier) -> Algorithm {
+const fn pss(hash: Kind, signature: AlgorithmIdentifier) -> Algorithm {
     Algorithm { rsa: Some(Padding::Pss), hash, key: alg_id::RSA_ENCRYPTION, signature }
 }
 
-static ECDSA_256: Algorithm = ecdsa(Hash::Sha256, alg_id::ECDSA_SHA256);
-static ECDSA_384: Algorithm = ecdsa(Hash::Sha384, alg_id::ECDSA_SHA384);
-static ECDSA_512: Algorithm = ecdsa(Hash::Sha512, alg_id::ECDSA_SHA512);
-static PKCS1_256: Algorithm = pkcs1(Hash::Sha256, alg_id::RSA_PKCS1_SHA256);
-static PKCS1_384: Algorithm = pkcs1(Hash::Sha384, alg_id::RSA_PKCS1_SHA384);
-static PKCS1_512: Algorithm = pkcs1(Hash::Sha512, alg_id::RSA_PKCS1_SHA512);
-static PSS_256: Algorithm = pss(Hash::Sha256, alg_id::RSA_PSS_SHA256);
-static PSS_384: Algorithm = pss(Hash::Sha384, alg_id::RSA_PSS_SHA384);
-static PSS_512: Algorithm = pss(Hash::Sha512, alg_id::RSA_PSS_SHA512);
+static ECDSA_256: Algorithm = ecdsa(Kind::Sha256, alg_id::ECDSA_SHA256);
+static ECDSA_384: Algorithm = ecdsa(Kind::Sha384, alg_id::ECDSA_SHA384);
+static ECDSA_512: Algorithm = ecdsa(Kind::Sha512, alg_id::ECDSA_SHA512);
+static PKCS1_256: Algorithm = pkcs1(Kind::Sha256, alg_id::RSA_PKCS1_SHA256);
+static PKCS1_384: Algorithm = pkcs1(Kind::Sha384, alg_id::RSA_PKCS1_SHA384);
+static PKCS1_512: Algorithm = pkcs1(Kind::Sha512, alg_id::RSA_PKCS1_SHA512);
+static PSS_256: Algorithm = pss(Kind::Sha256, alg_id::RSA_PSS_SHA256);
+static PSS_384: Algorithm = pss(Kind::Sha384, alg_id::RSA_PSS_SHA384);
+static PSS_512: Algorithm = pss(Kind::Sha512, alg_id::RSA_PSS_SHA512);
 
 /// Certificates are checked by `all`. `mapping` is what the client hello offers and what handshakes are checked by; the
 /// kinds of PKCS#1 v1.5 in it say that certificates may have them, rustls takes none of them in a handshake. A key of
@@ -55,12 +55,10 @@ pub static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
 
 impl SignatureVerificationAlgorithm for Algorithm {
     fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-        let digest = self.hash.of(&[message]);
+        let digest = sha::digest(self.hash, &[message]);
         let found = match self.rsa {
-            None => ecdsa::verify(key, digest.as_ref(), signature),
-            Some(padding) => {
-                Public::new(key).and_then(|key| key.verify(padding, self.hash, digest.as_ref(), signature))
-            }
+            None => ecdsa::verify(key, digest.bytes(), signature),
+            Some(padding) => Public::new(key).and_then(|key| key.verify(padding, self.hash, digest.bytes(), signature)),
         };
         found.ok_or(InvalidSignature)
     }
