@@ -94,8 +94,6 @@ release_flags=(
   -Clink-arg=--icf=all        # functions with the same code become one
   -Clink-arg=--pack-dyn-relocs=relr
   -Clink-arg=--hash-style=gnu
-  # Cryptography in its small forms, which are constant in time as the large ones are.
-  --cfg=curve25519_dalek_backend=\"serial\" --cfg=sha2_backend_soft=\"compact\" --cfg=aes_backend_soft=\"compact\"
   -Cllvm-args=-enable-machine-outliner=always # sequences of instructions that repeat become functions: 1.5 %
 )
 # What LLVM does for speed even where size is asked for, left undone, and its layout of blocks by size: 37,000 bytes of
@@ -117,6 +115,10 @@ llvm_args=(
   tail-merge-size=2          # 600: the same last two instructions are shared, too
   disable-licm-promotion     # 500: a value in memory stays there in a loop
 )
+# RUSTFLAGS stand in place of those of .cargo/config.toml, so they are said again.
+mapfile -t backends < <(sed -n "s/^ *'\(--cfg=.*\)',\$/\1/p" .cargo/config.toml)
+[ ${#backends[@]} -gt 0 ] || die "cannot read the --cfg lines of .cargo/config.toml"
+release_flags+=("${backends[@]}")
 for arg in "${llvm_args[@]}"; do release_flags+=("-Cllvm-args=-$arg"); done
 # A static PIE with RELRO, as the musl targets make by default: a position-dependent file is 960 bytes smaller (on
 # aarch64 700 bytes larger), one without RELRO 150; both are worth keeping in a program that reads from the network.
@@ -294,7 +296,7 @@ fuzz() { # [TARGET [SECONDS]]
   (
     unset CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS
     export CARGO_TARGET_DIR=$out/build
-    export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+    export RUSTFLAGS="${backends[*]} --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
       -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
     # shellcheck disable=SC2046
     cargo build $(locked) --quiet --release --manifest-path tests/fuzz/Cargo.toml --target x86_64-unknown-linux-gnu --bins
