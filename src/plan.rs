@@ -56,6 +56,8 @@ pub struct Plan {
     pub refresh: Option<Millis>,
     /// Says whether two readings of the configuration found the same.
     pub fingerprint: u64,
+    /// Where the endpoints for health, readiness and metrics listen: `host:port`.
+    pub telemetry: Option<String>,
     /// What is logged, and how.
     pub log: Log,
     /// What is worth saying at the start.
@@ -85,6 +87,7 @@ impl Default for Plan {
             toggles_debug: false,
             refresh: None,
             fingerprint: 0,
+            telemetry: None,
             log: Log { format: LogFormat::Default, level: Level::Info, program: String::new() },
             notes: Vec::new(),
         }
@@ -108,6 +111,8 @@ pub enum SourceKind {
     Consul(Box<Consul>),
     /// etcd, by either of its two interfaces.
     Etcd(Etcd),
+    /// ConfigMaps or Secrets of Kubernetes.
+    Kubernetes(Box<Kubernetes>),
     /// A folder whose files are keys.
     Dir(PathBuf),
     /// The environment pilotfish was started with: `/a/b` is `A_B`.
@@ -147,6 +152,11 @@ impl SourceKind {
     pub fn is_tree(&self) -> bool {
         matches!(self, SourceKind::Etcd(_))
     }
+
+    /// Whether it is read as a whole, whatever part of it is wanted: it is one watch.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, SourceKind::Files { .. } | SourceKind::Kubernetes(_))
+    }
 }
 
 /// In front of a name in the place of a server's address: its SRV records name the servers.
@@ -166,6 +176,31 @@ pub struct Etcd {
     /// User and password.
     pub basic: Option<(String, Secret)>,
     /// A server that is silent for this long is asked whether it is still there.
+    pub wait: Millis,
+}
+
+/// How to reach the API server of Kubernetes, and what to ask it for.
+#[derive(Clone, Default)]
+pub struct Kubernetes {
+    /// `https://host:port` or `http://host:port`.
+    pub addresses: Vec<String>,
+    /// What stands in front of each path, where several clusters share an address: empty, or `/clusters/a`.
+    pub base: String,
+    /// For those with `https://`.
+    pub tls: Tls,
+    /// Where the token is.
+    pub token: Secret,
+    /// User and password of HTTP basic authentication.
+    pub basic: Option<(String, String)>,
+    /// Where the objects are.
+    pub namespace: String,
+    /// They are Secrets; else ConfigMaps.
+    pub is_secret: bool,
+    /// The one object there is, whose keys are `/key`; empty: the keys of several are `/object/key` ...
+    pub name: String,
+    /// ... of those that have these labels, as kubectl's `--selector` has it; empty: of all.
+    pub selector: String,
+    /// The longest wait for news before the server is asked again.
     pub wait: Millis,
 }
 
@@ -263,6 +298,26 @@ pub struct Template {
     pub rollback: bool,
     /// Templates of one group are applied all or none.
     pub group: usize,
+    /// What it sees is not rendered: the destination is a folder, with a file for each key.
+    pub tree: Option<Tree>,
+}
+
+/// How keys become the files of a folder.
+pub struct Tree {
+    /// One for each input of the template: files of a later one win.
+    pub parts: Vec<Part>,
+    /// The mode of folders.
+    pub dir_mode: u32,
+    /// The files are replaced all at once, by a link that changes places, as the kubelet does it; else one by one.
+    pub is_swapped: bool,
+}
+
+/// How one input of a tree becomes files.
+pub struct Part {
+    /// The mode of its files.
+    pub mode: u32,
+    /// Keys are `/object/key`, and files are named by what follows the object's name.
+    pub is_flat: bool,
 }
 
 /// A command that ends by itself.
@@ -407,6 +462,7 @@ impl Plan {
             reload: None,
             rollback: false,
             group: 0,
+            tree: None,
         })
     }
 

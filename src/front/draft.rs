@@ -1,7 +1,7 @@
 //! From "this template wants these keys" to the fewest queries: prefixes of one source that lie under one another
 //! share a watch. It knows no syntax of any door.
 
-use crate::plan::{Input, Plan, SourceKind, Template, Watch};
+use crate::plan::{Input, Plan, Template, Watch};
 use crate::text::fill;
 
 /// What a template wants of a source, until `wire`: the source stands where the watch will be. The template does not see
@@ -23,8 +23,8 @@ pub fn same_destination(templates: &[Template]) -> Option<(usize, String)> {
     None
 }
 
-/// Makes the watches that give all templates their keys, and wires the templates to them. Files are read as a whole, so
-/// they are one watch: one reading, and one word of it when it fails.
+/// Makes the watches that give all templates their keys, and wires the templates to them. What is read as a
+/// whole is one watch: one reading, and one word of it when it fails.
 #[inline(never)]
 pub fn wire(plan: &mut Plan) {
     let Plan { sources, watches, templates, .. } = plan;
@@ -37,7 +37,7 @@ pub fn wire(plan: &mut Plan) {
     };
     let mut all = Vec::new();
     for input in templates.iter().flat_map(|t| &t.inputs) {
-        let is_whole = sources.get(input.watch).is_some_and(|s| matches!(s.kind, SourceKind::Files { .. }));
+        let is_whole = sources.get(input.watch).is_some_and(|s| s.kind.is_whole());
         let want = (input.watch, if is_whole { "/" } else { input.prefix.as_str() });
         let at = all.partition_point(|w| *w < want);
         all.insert(at, want);
@@ -62,7 +62,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::dest::Dest;
-    use crate::plan::{Etcd, Source};
+    use crate::plan::{Etcd, Source, SourceKind};
     use crate::template::Dialect;
 
     fn template(source: usize, wants: &[&str]) -> Template {
@@ -77,6 +77,7 @@ mod tests {
             reload: None,
             rollback: false,
             group: 0,
+            tree: None,
         }
     }
 

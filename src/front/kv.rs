@@ -7,7 +7,7 @@ use super::{World, join, native};
 use crate::error::{Error, Result};
 use crate::kv::{Query, Verb};
 use crate::plan::Change;
-use crate::plan::{Input, Plan, Source, SourceKind, Watch};
+use crate::plan::{Input, Plan, Watch};
 
 /// Its own options; those that name a source are the program's.
 pub static OWN: &str = "\
@@ -65,8 +65,7 @@ pub fn read(args: &[String], mut plan: Box<Plan>, world: &World) -> Result<Box<Q
     }
     let prefix = native::only_source(&options, &mut plan, world)?;
     let key = join(&prefix, key);
-    // Files are read as a whole.
-    let is_whole = matches!(plan.sources.as_slice(), [Source { kind: SourceKind::Files { .. }, .. }]);
+    let is_whole = plan.sources.first().is_some_and(|s| s.kind.is_whole());
     let watched = if is_whole { "/" } else { key.as_str() };
     plan.watches.push(Watch { source: 0, prefix: watched.to_string() });
     let strip = if prefix == "/" { 0 } else { prefix.len() };

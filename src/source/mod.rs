@@ -10,6 +10,7 @@ pub mod etcd;
 pub mod etcd2;
 pub mod file;
 pub mod http;
+pub mod kubernetes;
 mod notice;
 mod turns;
 
@@ -26,7 +27,7 @@ use crate::sys::pipe::Pipe;
 pub enum News {
     /// The keys are these now. Also says that the source works.
     Data(Arc<Snapshot>),
-    /// The source failed; it is tried again after so many milliseconds.
+    /// The source failed; it is tried again after so many milliseconds (0: it works, but what it is asked for is not there).
     Trouble(String, Millis),
     /// The source works; its keys are as they were.
     Recovered,
@@ -151,6 +152,7 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()>
                     etcd2::watch(e, &watch.prefix, plan.scopes.get(w), &stop, &say)
                 }
                 SourceKind::Etcd(e) => etcd::watch::watch(e, &watch.prefix, &stop, &say),
+                SourceKind::Kubernetes(k) => kubernetes::watch(k, &stop, &say),
                 SourceKind::Dir(root) => dir::watch(root, &watch.prefix, Some(stop.fd()), &say),
                 SourceKind::Files { paths, filter } => {
                     file::watch(paths, filter, &watch.prefix, Some(stop.fd()), &say);

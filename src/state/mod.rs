@@ -38,7 +38,7 @@ pub enum Event {
         watch: usize,
         /// Why.
         text: String,
-        /// When it tries again.
+        /// When it tries again; 0: it does not have to, news will come.
         retry: Millis,
     },
     /// A watch works (again), with or without new data.

@@ -28,6 +28,7 @@ fn template(keys: &str, check: bool, reload: bool, group: usize) -> Template {
         reload: reload.then_some(Reload::Command(command)),
         rollback: false,
         group,
+        tree: None,
     }
 }
 

@@ -64,7 +64,7 @@ impl State {
         let is_local = source.is_some_and(|s| matches!(s.kind, SourceKind::Dir(_) | SourceKind::Files { .. }));
         let is_news = w.trouble.as_ref().is_none_or(|(_, said)| is_local && *said != text);
         let level = if is_news { Level::Error } else { Level::Debug };
-        let next = if self.plan.once { String::new() } else { ["; next try in ", &span(retry)].concat() };
+        let next = if self.plan.once || retry == 0 { String::new() } else { ["; next try in ", &span(retry)].concat() };
         say(out, level, Voice::Confd, format_args!("{text}{next}"));
         if is_news {
             let since = w.trouble.take().map_or(now, |(since, _)| since);
