@@ -147,6 +147,26 @@ pub struct Consul {
     pub wait: Millis,
 }
 
+/// Where a pod finds the service account it was given.
+pub const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/";
+
+impl Kubernetes {
+    /// What the objects are called in paths and rules.
+    pub fn resource(&self) -> &'static str {
+        if self.is_secret { "secrets" } else { "configmaps" }
+    }
+
+    /// What is watched, for people: `configmap shop/web`, `secrets of shop`, `configmaps of shop with app=web`.
+    pub fn what(&self) -> String {
+        let all = self.resource();
+        if self.name.is_empty() {
+            let with = if self.selector.is_empty() { "" } else { " with " };
+            return crate::text::fill("% of %%%", &[all, &self.namespace, with, &self.selector]);
+        }
+        crate::text::fill("% %/%", &[all.strip_suffix('s').unwrap_or(all), &self.namespace, &self.name])
+    }
+}
+
 impl SourceKind {
     /// Whether this source has keys in folders: what lies under `/a` is then `/a` and `/a/...`, but not `/ab`.
     pub fn is_tree(&self) -> bool {
@@ -191,7 +211,7 @@ pub struct Kubernetes {
     /// Where the token is.
     pub token: Secret,
     /// User and password of HTTP basic authentication.
-    pub basic: Option<(String, String)>,
+    pub basic: Option<(String, Secret)>,
     /// Where the objects are.
     pub namespace: String,
     /// They are Secrets; else ConfigMaps.

@@ -50,6 +50,23 @@ pub fn parse_each(text: &str, list: &str, take: &mut dyn FnMut(Value) -> bool) -
     })
 }
 
+/// As `parse_each`, for elements with many values of their own, all of which may take as much as `parse` allows.
+///
+/// # Errors
+/// As `parse`; empty when `take` says no.
+pub fn parse_items(text: &str, list: &str, take: &mut dyn FnMut(Value) -> bool) -> Result<Value, String> {
+    whole(Parser {
+        text: text.as_bytes(),
+        at: 0,
+        held: meter::held(),
+        keeps: true,
+        left: usize::MAX,
+        list,
+        take: Some(take),
+        in_order: false,
+    })
+}
+
 /// The same as Ruby has it: an object is a list of pairs (`Elem::Pair`) in the order of the text, and a number without
 /// fraction and exponent is an integer.
 ///
@@ -240,7 +257,9 @@ impl Parser<'_> {
             let goes_on = match (&mut take, &mut self.take) {
                 (Some(take), _) => take(value),
                 (None, Some(take)) => {
-                    self.left = FEW;
+                    if !self.keeps {
+                        self.left = FEW;
+                    }
                     take(value)
                 }
                 (None, None) => true,

@@ -192,7 +192,7 @@ impl Load {
 }
 
 /// What one prefix may hold.
-fn check(keys: usize, bytes: usize) -> Result<(), String> {
+pub(super) fn check(keys: usize, bytes: usize) -> Result<(), String> {
     if keys > MAX_KEYS {
         return Err("there are more than 1000000 keys".to_string());
     }

@@ -152,7 +152,7 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()>
                     etcd2::watch(e, &watch.prefix, plan.scopes.get(w), &stop, &say)
                 }
                 SourceKind::Etcd(e) => etcd::watch::watch(e, &watch.prefix, &stop, &say),
-                SourceKind::Kubernetes(k) => kubernetes::watch(k, &stop, &say),
+                SourceKind::Kubernetes(k) => kubernetes::watch::watch(k, source.allow_empty, &stop, &say),
                 SourceKind::Dir(root) => dir::watch(root, &watch.prefix, Some(stop.fd()), &say),
                 SourceKind::Files { paths, filter } => {
                     file::watch(paths, filter, &watch.prefix, Some(stop.fd()), &say);

@@ -128,6 +128,13 @@ impl<'a> Turns<'a> {
         Some(pause)
     }
 
+    /// All is well with the servers, but what they are asked for is not there.
+    pub fn missing(&mut self, text: String) {
+        self.recovered();
+        self.is_down = true;
+        (self.say)(News::Trouble(text, 0));
+    }
+
     /// The server did what it should: the next failure is a first one.
     pub fn worked(&mut self) {
         self.tell();
