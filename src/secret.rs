@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base64;
 use crate::error::os_text;
-use crate::plan::{Level, Pem, Plan, Reload, Secret, SourceKind, Tls};
+use crate::plan::{ACCOUNT, Level, Pem, Plan, Reload, Secret, SourceKind, Tls};
 use crate::sys::wipe::wipe;
 use crate::text::fill;
 
@@ -153,6 +153,11 @@ pub fn warn(plan: &mut Plan) {
         match &source.kind {
             SourceKind::Consul(c) => all.look(&source.name, &c.tls, &c.token, &c.basic),
             SourceKind::Etcd(e) => all.look(&source.name, &e.tls, &Secret::None, &e.basic),
+            SourceKind::Kubernetes(k) => {
+                // The kubelet writes its tokens so that each user of a pod may read them.
+                let is_pods = matches!(&k.token, Secret::File(path) if path.starts_with(ACCOUNT));
+                all.look(&source.name, &k.tls, if is_pods { &Secret::None } else { &k.token }, &k.basic);
+            }
             SourceKind::Dir(_) | SourceKind::Env | SourceKind::Files { .. } => {}
         }
     }

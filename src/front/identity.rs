@@ -217,7 +217,7 @@ pub fn hide(plan: &mut Plan, ways: &[&'static str], pass: &[String], pass_app: &
         match source.kind {
             SourceKind::Consul(_) => all.push(OF_CONSUL),
             SourceKind::Etcd(_) => all.push(OF_ETCD),
-            SourceKind::Dir(_) | SourceKind::Env | SourceKind::Files { .. } => {}
+            SourceKind::Kubernetes(_) | SourceKind::Dir(_) | SourceKind::Env | SourceKind::Files { .. } => {}
         }
     }
     let is_passed = |name: &str, pass: &[String]| pass.iter().any(|p| list(p).contains(&name));

@@ -4,9 +4,11 @@
 mod backend;
 mod confd;
 mod confd_sidecar;
+pub mod config_controller;
 mod draft;
 pub mod flags;
 mod identity;
+mod kube;
 pub mod kv;
 mod native;
 pub mod options;
@@ -92,9 +94,12 @@ pub enum Invocation {
 pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     let called = argv0.rsplit('/').next().unwrap_or(argv0);
     let (door, args) = match (called, args.split_first()) {
-        ("confd-sidecar" | "confd" | "reconfig" | "reconfig.rb", _) => (called, args),
+        ("confd-sidecar" | "confd" | "config-controller" | "reconfig" | "reconfig.rb", _) => (called, args),
         (_, Some((first, rest)))
-            if matches!(first.as_str(), "confd-sidecar" | "confd" | "reconfig" | "check" | "help" | "kv") =>
+            if matches!(
+                first.as_str(),
+                "confd-sidecar" | "confd" | "config-controller" | "reconfig" | "check" | "help" | "kv"
+            ) =>
         {
             (first.as_str(), rest)
         }
@@ -108,8 +113,12 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     if door == "kv" {
         return Ok(Invocation::Kv(kv::read(args, plan, world)?));
     }
-    if door == "confd" || door.starts_with("reconfig") {
-        let read = if door == "confd" { confd::read } else { reconfig::read };
+    if door == "confd" || door == "config-controller" || door.starts_with("reconfig") {
+        let read = match door {
+            "confd" => confd::read,
+            "config-controller" => config_controller::read,
+            _ => reconfig::read,
+        };
         return Ok(read(args, &mut plan, world)?.map_or_else(|| Invocation::Run(plan), Invocation::Print));
     }
     let options = Options::read(args, world, "")?;

@@ -7,7 +7,7 @@ use super::draft::{same_destination, want, wire};
 use super::options::Options;
 use super::table::{Document, Keys, Table};
 use super::{
-    World, add_consul, add_environment, add_etcd, add_files, consul_at, etcd_addresses, identity, join, options,
+    World, add_consul, add_environment, add_etcd, add_files, consul_at, etcd_addresses, identity, join, kube, options,
     reload, resource, srv_address, srv_record,
 };
 use crate::error::{Error, Kind, Result};
@@ -25,7 +25,7 @@ const CHECK: Millis = 30_000;
 static TOP: Keys = "source template app settle splay start_timeout once log pass_env";
 static SOURCE: Keys = "\
     url token token_file username password password_file datacenter namespace max_stale wait allow_empty filter \
-    srv_record srv_domain ca cert key server_name insecure";
+    srv_record srv_domain ca cert key server_name insecure kubeconfig";
 static TEMPLATE: Keys = "\
     src text name dest source keys prefix dialect mode uid gid owner group make_dirs check rollback \
     check_timeout reload reload_timeout min_keys require";
@@ -217,6 +217,16 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
         "file" => {
             add_files(plan, bare, t.str("filter"), allow_empty)?;
         }
+        "k8s" => {
+            let mut k = kube::access(t.str("kubeconfig").or(options.get("kubeconfig")), world)?;
+            kube::objects(&mut k, bare)?;
+            let file = options.get("token-file").map(|path| Secret::File(PathBuf::from(path)));
+            k.token = file.or(options.get("token").map(identity::text)).or(identity::token(t)).unwrap_or(k.token);
+            k.basic = identity::basic(t).or(k.basic);
+            identity::add_table(&mut k.tls, identity::is_https(&k.addresses), t, Some(options))?;
+            k.wait = wait(options, t.time("wait").unwrap_or(60_000));
+            kube::add(plan, k, allow_empty);
+        }
         "env" => {
             prefix = join(rest, "");
             add_environment(plan, allow_empty);
@@ -224,7 +234,7 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
         _ => {
             let want = "expected consul://host:port/prefix, consul+https://host:port/prefix, consul+unix:///path, \
                         etcd://host:port/prefix, etcd+https://host:port/prefix, etcd2://host:port/prefix, \
-                        etcd2+https://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
+                        etcd2+https://host:port/prefix, k8s://namespace/configmap/name, dir:/folder, file:/a.yaml,/b.json or env:";
             return Err(Error::config(want));
         }
     }

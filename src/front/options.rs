@@ -18,12 +18,15 @@ Usage: pilotfish [OPTIONS] [--] PROGRAM [ARGS...]       render, run PROGRAM, rel
        pilotfish check [OPTIONS]                        validate everything, touch nothing
        pilotfish confd-sidecar [OPTIONS] PROGRAM [ARGS...]   as confd-sidecar, by its CONFD_* variables
        pilotfish confd [FLAGS]                          as confd, with its flags, files and variables
+       pilotfish config-controller [FLAGS] [-- PROGRAM [ARGS...]]   as config-controller, for ConfigMaps
        pilotfish kv get|ls|set|del|watch [OPTIONS] KEY  a source's keys by hand
 
 Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP_TIMEOUT.
 
  -c,  --config FILE          read pilotfish.toml; PILOTFISH_CONFIG may also hold its whole text
- -s,  --source URL           where keys come from: consul://host:port/prefix, etcd://host:port/prefix, dir:/folder, env:, ...
+ -s,  --source URL           where keys come from: consul://host:port/prefix, etcd://host:port/prefix, k8s://namespace/configmap/name,
+                             dir:/folder, env:, ...
+      --kubeconfig FILE      of k8s://: the cluster and who we are there; default KUBECONFIG, a pod's own, ~/.kube/config
  -t,  --template SRC:DEST    render the template file SRC to DEST (repeatable)
       --dialect go|upon      the language of --template files; default: go for *.tmpl, else upon
       --token TOKEN          the source's token; better in CONSUL_HTTP_TOKEN or a file
@@ -155,6 +158,13 @@ pub fn settle(text: &str) -> Read<(Millis, Millis)> {
     let (quiet, max) = text.split_once(',').unwrap_or((text, ""));
     let quiet = time(quiet)?;
     Ok((quiet, if max.is_empty() { quiet.saturating_mul(10) } else { time(max)? }))
+}
+
+/// A file's mode.
+#[inline(never)]
+pub fn mode(text: &str) -> Read<u32> {
+    let octal = u32::from_str_radix(text.trim_start_matches("0o"), 8);
+    octal.ok().filter(|m| *m <= 0o7777).ok_or("an octal mode such as 0640")
 }
 
 /// A template's language.

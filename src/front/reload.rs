@@ -186,6 +186,28 @@ fn request(url: &str) -> std::result::Result<Box<Request>, &'static str> {
     Ok(post([POST, " ", &address, shown(&path)].concat(), address, path))
 }
 
+/// Whether there is such a method; the request has it then.
+#[inline(never)]
+fn set_method(r: &mut Request, method: &str) -> bool {
+    r.shown = [method, r.shown.strip_prefix(POST).unwrap_or(&r.shown)].concat();
+    r.method = method.to_string();
+    METHODS.split(", ").any(|m| m == method)
+}
+
+/// A request by a URL and a method in any case (empty: POST). `what` stands in front of them in an error.
+///
+/// # Errors
+/// What is wrong with either.
+pub fn by_http(url: &str, method: &str, what: &str, world: &World) -> Result<Box<Request>> {
+    let Some(Reload::Request(mut r)) = elsewhere(url, what, world)? else {
+        return Err(wrong(what, shown(url), "expected http://HOST:PORT/PATH"));
+    };
+    if !method.is_empty() && !set_method(&mut r, &method.to_ascii_uppercase()) {
+        return Err(wrong(what, method, &["the method must be one of ", METHODS].concat()));
+    }
+    Ok(r)
+}
+
 #[inline(never)]
 fn request_table(t: &Table, world: &World) -> Option<Reload> {
     t.only(RELOAD);
@@ -212,12 +234,10 @@ fn request_table(t: &Table, world: &World) -> Option<Reload> {
     if r.is_docker {
         t.only("url timeout retries");
     }
-    if let Some(method) = t.str("method") {
-        if !METHODS.split(", ").any(|m| m == method) {
-            t.wrong("method", &["must be one of ", METHODS].concat());
-        }
-        r.shown = [method, r.shown.strip_prefix(POST).unwrap_or(&r.shown)].concat();
-        r.method = method.to_string();
+    if let Some(method) = t.str("method")
+        && !set_method(&mut r, method)
+    {
+        t.wrong("method", &["must be one of ", METHODS].concat());
     }
     r.body = t.str("body").unwrap_or("").to_string();
     r.basic = identity::basic(t);

@@ -99,7 +99,7 @@ pub fn read(plan: &mut Plan, all: &Resources, file: &str, text: &str) -> Result<
 #[inline(never)]
 pub fn common(t: &Table, one: &mut Template, world: &World, make_dirs: bool) {
     let octal = t.str("mode").unwrap_or("");
-    one.dest.mode = u32::from_str_radix(octal.trim_start_matches("0o"), 8).ok().filter(|m| *m <= 0o7777);
+    one.dest.mode = super::options::mode(octal).ok();
     if one.dest.mode.is_none() && !octal.is_empty() {
         t.wrong("mode", "must be an octal mode in quotes, such as \"0644\"");
     }

@@ -115,7 +115,7 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// `Kind::Flag`, in Go's words.
     pub fn of_flags(args: &[String], world: &'a World<'a>) -> Result<Settings<'a>> {
-        Ok(Settings::new(typed(args)?, world))
+        Ok(Settings::new(typed(args, HELP, FOREIGN)?.0, world))
     }
 
     #[inline(never)]
@@ -233,17 +233,25 @@ impl<'a> Settings<'a> {
 
 const NEEDS: &str = "flag needs an argument: -%";
 
-/// Go's flag syntax: `-x`, `--x`, `-x=v`, `-x v`; a switch takes its value only behind `=`; `--` ends the flags.
+/// Go's flag syntax: `-x`, `--x`, `-x=v`, `-x v`; a switch takes its value only behind `=`; `--` ends the flags. `help`
+/// shows all there are, but for those of `foreign`, which say nothing: taken with their value, or, with a `?` behind them,
+/// switches. Gives what stands behind them, too.
+///
+/// # Errors
+/// `Kind::Flag`, in Go's words.
 #[inline(never)]
-fn typed(args: &[String]) -> Result<Given> {
+pub fn typed<'a>(args: &'a [String], help: &'static str, foreign: &str) -> Result<(Given, &'a [String])> {
     let mut given = Given::default();
-    let known = flags::all(HELP);
+    let known = flags::all(help);
+    let bad_flag = |pattern: &str, words: &[&str]| bad_flag(pattern, words, help);
     let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let Some(word) = arg.strip_prefix('-') else { break };
+    loop {
+        let rest = args.as_slice();
+        let Some(arg) = args.next() else { return Ok((given, rest)) };
+        let Some(word) = arg.strip_prefix('-') else { return Ok((given, rest)) };
         let word = word.strip_prefix('-').unwrap_or(word);
         if word.is_empty() {
-            break;
+            return Ok((given, args.as_slice()));
         }
         if word.starts_with(['-', '=']) {
             return Err(bad_flag("bad flag syntax: %", &[arg]));
@@ -256,8 +264,8 @@ fn typed(args: &[String]) -> Result<Given> {
             given.push("help", "true".to_string());
             continue;
         }
-        if FOREIGN.split(' ').any(|f| f == name) {
-            if value.is_none() && args.next().is_none() {
+        if let Some(f) = foreign.split(' ').find(|f| f.trim_end_matches('?') == name) {
+            if value.is_none() && f == name && args.next().is_none() {
                 return Err(bad_flag(NEEDS, &[name]));
             }
             continue;
@@ -281,16 +289,15 @@ fn typed(args: &[String]) -> Result<Given> {
         }
         given.push(f.name, value.to_string());
     }
-    Ok(given)
 }
 
 fn bad_value(value: &str, name: &str) -> Error {
-    bad_flag("invalid value \"%\" for flag -%: parse error", &[value, name])
+    bad_flag("invalid value \"%\" for flag -%: parse error", &[value, name], HELP)
 }
 
 #[inline(never)]
-fn bad_flag(pattern: &str, words: &[&str]) -> Error {
-    Error::new(Kind::Flag, [&fill(pattern, words), "\n", HELP].concat())
+fn bad_flag(pattern: &str, words: &[&str], help: &str) -> Error {
+    Error::new(Kind::Flag, [&fill(pattern, words), "\n", help].concat())
 }
 
 /// true or false, as Go's programs write them.
