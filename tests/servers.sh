@@ -6,6 +6,9 @@
 # in target/servers/bin/. Without a NAME: every server the tests need. What is there already is not fetched again; to
 # renew one, remove its folder. Two runs at once wait for each other.
 #
+# kube-apiserver is in no package any more: Debian's source of it is built, with Debian's Go, in about five minutes and
+# 2 GB. KUBEBUILDER_ASSETS: a folder that has it, as Kubernetes' own test tools name it; then nothing is built.
+#
 # PILOTFISH_SERVERS: another folder than target/servers. PILOTFISH_KEYRING: another keyring than the distribution's.
 set -euo pipefail
 
@@ -31,7 +34,7 @@ redis       redis-server      -  usr/bin/redis-server usr/bin/redis-check-rdb
 qemu        qemu-user-static  -  usr/bin/qemu-aarch64-static usr/bin/qemu-aarch64
 TABLE
 }
-standard="consul prometheus nginx haproxy tini etcd etcd35"
+standard="consul prometheus nginx haproxy tini etcd etcd35 kube-apiserver"
 
 for tool in apt-get dpkg dpkg-deb flock; do
   command -v "$tool" >/dev/null || die "$tool is not here: the servers can only be fetched on Debian or Ubuntu"
@@ -58,10 +61,11 @@ mirrors=$(apt-get indextargets --format '$(IDENTIFIER)|$(RELEASE)|$(REPO_URI)' |
   sed -n "s/^Packages|$own|//p" | awk '!seen[$0]++')
 [ -n "$mirrors" ] || die "apt has no source for $own (see /etc/apt/sources.list)"
 
-# An apt of our own for one suite, in $dest/.apt/SUITE: its lists, its cache, its sources, none of the system's hooks
+# An apt of our own for one suite (SUITE/src: for its sources), in $dest/.apt/SUITE: its lists, its cache, its sources, none of the system's hooks
 # (images often carry one that throws the downloads away). Sets apt_conf; fetches the lists once a day.
 private_apt() { # SUITE
-  local suite=$1 home=$dest/.apt/$1 status=/var/lib/dpkg/status mirror
+  local suite=${1%/src} home=$dest/.apt/$1 status=/var/lib/dpkg/status mirror line="deb [signed-by=$ring arch=$arch]"
+  [ "$suite" = "$1" ] || line="deb-src [signed-by=$ring]"
   apt_conf=$home/apt.conf
   mkdir -p "$home/lists/partial" "$home/archives/partial" "$home/empty"
   # Another release's packages must not be compared with what is installed here.
@@ -73,6 +77,9 @@ private_apt() { # SUITE
     echo 'Acquire::IndexTargets::deb::Packages {'
     echo '  MetaKey "$(COMPONENT)/binary-$(ARCHITECTURE)/Packages"; ShortDescription "Packages";'
     echo '  Description "$(RELEASE)/$(COMPONENT) $(ARCHITECTURE) Packages"; };'
+    echo 'Acquire::IndexTargets::deb-src::Sources {'
+    echo '  MetaKey "$(COMPONENT)/source/Sources"; ShortDescription "Sources";'
+    echo '  Description "$(RELEASE)/$(COMPONENT) Sources"; };'
     echo 'Acquire::Languages "none"; Acquire::Retries "3";'
     echo "APT::Sandbox::User \"$(id -un)\";"
     echo 'Debug::NoLocking "1";' # the lock above stands for apt's own, which lie where only root writes
@@ -85,14 +92,14 @@ private_apt() { # SUITE
   [ -z "$(find "$home/fresh" -mmin -1440 2>/dev/null)" ] || return 0
   say "reading the package list of $suite"
   for mirror in $mirrors; do
-    echo "deb [signed-by=$ring arch=$arch] $mirror $suite $components" >"$home/sources.list"
+    echo "$line $mirror $suite $components" >"$home/sources.list"
     if apt-get -c "$apt_conf" -qq -o APT::Update::Error-Mode=any update >"$home/log" 2>&1; then
       : >"$home/fresh"
       return 0
     fi
   done
   cat "$home/log" >&2
-  die "no mirror of this machine's apt gave a signed package list of $suite"
+  die "no mirror of this machine's apt gave a signed package list of $1"
 }
 
 # Puts the package with all it needs that is not installed here into $1.
@@ -138,10 +145,72 @@ fetch() { # NAME PACKAGE SUITE PROGRAM...
   rm -rf "$debs"
 }
 
+# Kubernetes as Debian last had it. Its one generated file that is not in the source is made by its own generator first.
+kube_apiserver() {
+  local home=$dest/kube-apiserver bin=$dest/bin/kube-apiserver work=$dest/.kube package version=k8s.io/component-base/version src dirs
+  mkdir -p "$home" "$dest/bin" "$work"
+  if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+    [ -x "$KUBEBUILDER_ASSETS/kube-apiserver" ] || die "KUBEBUILDER_ASSETS names $KUBEBUILDER_ASSETS, where there is no kube-apiserver"
+    ln -sfn "$KUBEBUILDER_ASSETS/kube-apiserver" "$bin"
+    return 0
+  fi
+  if [ ! -x "$home/kube-apiserver" ]; then
+    if [ "$consul_suite" != bullseye ]; then
+      say "kube-apiserver can only be built on Debian: its tests will fail unless KUBEBUILDER_ASSETS names a folder that has it"
+      return 0
+    fi
+    for package in golang-1.15-go golang-1.15-src; do
+      # The two share one tree, tied by links from one into the other.
+      [ ! -e "$work/$package.deb" ] || continue
+      private_apt bullseye
+      say "fetching $package"
+      mkdir -p "$work/$package/partial"
+      download "$work/$package" "$package" bullseye || { cat "$work/$package/log" >&2; die "cannot download $package"; }
+      dpkg-deb -x "$work/$package"/*.deb "$work/go"
+      mv "$work/$package"/*.deb "$work/$package.deb"
+    done
+    src=$work/path/src/k8s.io/kubernetes
+    if [ ! -e "$src/.complete" ]; then
+      private_apt bullseye/src
+      say "fetching the source of kubernetes"
+      # The file that describes the package may be gone from a mirror; apt checks the source itself against the signed list.
+      (cd "$work" && apt-get -c "$apt_conf" -qq source --download-only --tar-only kubernetes >log 2>&1) ||
+        ls "$work"/kubernetes_*.orig.tar.gz >/dev/null 2>&1 || { cat "$work/log" >&2; die "cannot download the source of kubernetes"; }
+      rm -rf "$src"
+      mkdir -p "$src"
+      tar -xzf "$work"/kubernetes_*.orig.tar.gz -C "$src" --strip-components=1
+      : >"$src/.complete"
+    fi
+    say "building kube-apiserver (about five minutes)"
+    (
+      cd "$src"
+      export GOROOT=$work/go/usr/lib/go-1.15 GOPATH=$work/path GOCACHE=$work/cache GO111MODULE=off CGO_ENABLED=0 GOFLAGS=
+      export PATH=$GOROOT/bin:$PATH
+      go build -o "$work/openapi-gen" ./vendor/k8s.io/kube-openapi/cmd/openapi-gen
+      dirs=$(grep -rl --include='*.go' '+k8s:openapi-gen=' pkg cmd plugin vendor/k8s.io/ staging/src/k8s.io 2>/dev/null |
+        xargs -n1 dirname | sed 's,^staging/src/,vendor/,' |
+        grep -v -e /kube-openapi -e gengo -e sample-apiserver -e code-generator/ -e /kube-aggregator/docs |
+        LC_ALL=C sort -u | sed 's,^,k8s.io/kubernetes/,' | paste -sd,)
+      "$work/openapi-gen" --logtostderr -i "$dirs" -p k8s.io/kubernetes/pkg/generated/openapi -O zz_generated.openapi \
+        -h hack/boilerplate/boilerplate.generatego.txt -o "$GOPATH/src" -r "$work/violations"
+      # A server takes no version but one of this shape.
+      go build -ldflags "-s -w -X $version.gitVersion=v1.20.2 -X $version.gitMajor=1 -X $version.gitMinor=20" \
+        -o "$home/.new" ./cmd/kube-apiserver
+    ) >"$work/log" 2>&1 || { tail -50 "$work/log" >&2; die "cannot build kube-apiserver (see above)"; }
+    mv "$home/.new" "$home/kube-apiserver"
+  fi
+  rm -rf "$work"
+  ln -sfn ../kube-apiserver/kube-apiserver "$bin"
+}
+
 [ $# -gt 0 ] || set -- $standard
 for name; do
+  if [ "$name" = kube-apiserver ]; then
+    kube_apiserver
+    continue
+  fi
   line=$(table | awk -v n="$name" '$1 == n')
-  [ -n "$line" ] || die "no server is called '$name'; there are: $(table | awk '{ printf "%s ", $1 }')"
+  [ -n "$line" ] || die "no server is called '$name'; there are: $(table | awk '{ printf "%s ", $1 }')kube-apiserver"
   # shellcheck disable=SC2086
   fetch $line
 done

@@ -11,6 +11,7 @@ mod consul;
 mod etcd;
 mod fake;
 mod http;
+mod kube;
 mod process;
 mod scratch;
 mod tls;
@@ -19,6 +20,7 @@ pub use consul::{Cluster, Consul};
 pub use etcd::{Etcd, etcd_put};
 pub use fake::{Answer, FakeHttp, Request, base64};
 pub use http::{Reply, http};
+pub use kube::{Kube, Wire};
 pub use process::{Cmd, Exit, Line, Proc, Row, Stream, children_of, open_fds, processes, rss_of};
 pub use scratch::{empty_root, in_pid_namespace, static_app};
 pub use tls::{Ask, Cert, DAY, Form, Key, OVER_TLS, Pki, TlsServer, day};
@@ -52,7 +54,7 @@ pub fn pilotfish() -> Cmd {
     Cmd::new(pilotfish_bin())
 }
 
-/// The path of a real server (`consul`, `prometheus`, `nginx`, `haproxy`, `tini`, `etcd`, `etcd35`). A missing one fails the test: a
+/// The path of a real server (`consul`, `prometheus`, `nginx`, `haproxy`, `tini`, `etcd`, `etcd35`, `kube-apiserver`). A missing one fails the test: a
 /// skipped test proves nothing.
 pub fn server_bin(name: &str) -> PathBuf {
     let home = match std::env::var_os("PILOTFISH_SERVERS") {
