@@ -7,7 +7,7 @@ use super::options::{self, Options};
 use super::settings::{go_bool, typed};
 use super::{World, identity, kube, native, reload};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Level, Part, Plan, Reload, Tree};
+use crate::plan::{Kubernetes, Level, Part, Plan, Reload, Tree};
 use crate::template::Dialect;
 
 /// The help, as Go prints it. Every flag there is stands in it.
@@ -92,7 +92,6 @@ fn fill(plan: &mut Plan, given: &Given, program: &[String], world: &World) -> Re
         Some(said) => go_bool(said).unwrap_or(true),
         None => !given.is_set("kubeconfig") && world.var("KUBERNETES_SERVICE_HOST").is_some(),
     };
-    let access = if is_pod { kube::by_account(world)? } else { kube::access(given.get("kubeconfig"), world)? };
     let said = mode(given, "mode")?;
     let mut tree = Tree {
         parts: Vec::new(),
@@ -109,7 +108,12 @@ fn fill(plan: &mut Plan, given: &Given, program: &[String], world: &World) -> Re
                 }
                 _ => (kube::DEFAULT, value),
             };
-            let mut k = access.clone();
+            let mut k = Box::<Kubernetes>::default();
+            if is_pod {
+                kube::by_account(&mut k, world)?;
+            } else {
+                kube::access(&mut k, given.get("kubeconfig"), world)?;
+            }
             k.is_secret = flag == "secret";
             k.wait = 60_000;
             if flag == "selector" {

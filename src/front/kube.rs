@@ -22,22 +22,13 @@ const ADDRESS: &str = "k8s://NAMESPACE/configmap/NAME, k8s://NAMESPACE/secret/NA
 /// # Errors
 /// There is none of these, or what is wrong with it.
 #[inline(never)]
-pub fn access(kubeconfig: Option<&str>, world: &World) -> Result<Kubernetes> {
-    if let Some(path) = kubeconfig.or(world.var("KUBECONFIG")) {
-        return by_file(Path::new(path), world);
+pub fn access(k: &mut Kubernetes, kubeconfig: Option<&str>, world: &World) -> Result<()> {
+    let is_pod = world.var("KUBERNETES_SERVICE_HOST").is_some();
+    match (kubeconfig.or(world.var("KUBECONFIG")), world.var("HOME")) {
+        (Some(path), _) => by_file(k, Path::new(path), world),
+        (None, Some(home)) if !is_pod => by_file(k, &Path::new(home).join(".kube/config"), world),
+        _ => by_account(k, world),
     }
-    if world.var("KUBERNETES_SERVICE_HOST").is_some() {
-        return by_account(world);
-    }
-    match world.var("HOME") {
-        Some(home) => by_file(&Path::new(home).join(".kube/config"), world),
-        None => by_account(world),
-    }
-}
-
-/// The server's address, which must be good.
-fn address(url: &str) -> Result<String> {
-    server_address("Kubernetes", ":80", url, "")
 }
 
 /// As a pod: by its service account.
@@ -45,7 +36,7 @@ fn address(url: &str) -> Result<String> {
 /// # Errors
 /// It is none.
 #[inline(never)]
-pub fn by_account(world: &World) -> Result<Kubernetes> {
+pub fn by_account(k: &mut Kubernetes, world: &World) -> Result<()> {
     let Some(host) = world.var("KUBERNETES_SERVICE_HOST") else {
         let text = "cannot reach Kubernetes: KUBERNETES_SERVICE_HOST is not set, so this is no pod; name a kubeconfig \
                     (--kubeconfig FILE)";
@@ -53,16 +44,13 @@ pub fn by_account(world: &World) -> Result<Kubernetes> {
     };
     let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
     let port = world.var("KUBERNETES_SERVICE_PORT").unwrap_or("443");
-    let address = ["https://", open, host, close, ":", port].concat();
+    k.addresses.push(["https://", open, host, close, ":", port].concat());
     let file = |name: &str| PathBuf::from([ACCOUNT, name].concat());
-    let mut k = Kubernetes { token: Secret::File(file("token")), ..Kubernetes::default() };
-    k.addresses.push(self::address(&address)?);
+    k.token = Secret::File(file("token"));
     k.tls.ca.push(Pem::File(file("ca.crt")));
-    k.namespace = match world.text(&file("namespace"), "the namespace") {
-        Ok(text) => text.trim().to_string(),
-        Err(_) => DEFAULT.to_string(),
-    };
-    Ok(k)
+    let namespace = world.text(&file("namespace"), "");
+    k.namespace = namespace.as_deref().unwrap_or(DEFAULT).trim().to_string();
+    Ok(())
 }
 
 /// A kubeconfig.
@@ -72,15 +60,18 @@ struct Config<'a> {
     root: Value,
 }
 
-fn text<'a>(v: &'a Value, key: &str) -> &'a str {
-    get(v, key).and_then(Value::as_str).unwrap_or("")
-}
-
 fn get<'a>(v: &'a Value, key: &str) -> Option<&'a Value> {
     v.as_map()?.get(key)
 }
 
+/// A text; empty where there is none.
+#[inline(never)]
+fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+    get(v, key).and_then(Value::as_str).unwrap_or("")
+}
+
 impl Config<'_> {
+    #[inline(never)]
     fn wrong(&self, pattern: &str, words: &[&str]) -> Error {
         Error::config(["the kubeconfig ", &self.name, ": ", &fill(pattern, words)].concat())
     }
@@ -94,6 +85,7 @@ impl Config<'_> {
     }
 
     /// A file that is named there: relative to the kubeconfig itself.
+    #[inline(never)]
     fn file(&self, name: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(name)
     }
@@ -102,88 +94,95 @@ impl Config<'_> {
     #[inline(never)]
     fn pem(&self, v: &Value, key: &str) -> Result<Option<Pem>> {
         let data = [key, "-data"].concat();
-        let coded = text(v, &data);
-        if !coded.is_empty() {
-            let plain = base64::read(coded.trim(), false).ok().and_then(|b| String::from_utf8(b).ok());
-            let plain = plain.ok_or_else(|| self.wrong("% is no base64 of PEM", &[&data]))?;
-            return Ok(Some(Pem::Text(plain)));
+        let (coded, file) = (text(v, &data), text(v, key));
+        if coded.is_empty() {
+            return Ok((!file.is_empty()).then(|| Pem::File(self.file(file))));
         }
-        Ok(Some(text(v, key)).filter(|f| !f.is_empty()).map(|f| Pem::File(self.file(f))))
+        let plain = base64::read(coded, false).ok().and_then(|b| String::from_utf8(b).ok());
+        plain.map(|text| Some(Pem::Text(text))).ok_or_else(|| self.wrong("% is no base64 of PEM", &[&data]))
+    }
+
+    /// What its current context says.
+    #[inline(never)]
+    fn current(&self, k: &mut Kubernetes) -> Result<()> {
+        let context = self.named("context", text(&self.root, "current-context"))?;
+        let cluster = self.named("cluster", text(context, "cluster"))?;
+        let server = text(cluster, "server");
+        // Behind the address, the paths of several clusters.
+        let host = server.find("://").map_or(0, |at| at + 3);
+        let path = server.get(host..).and_then(|rest| rest.find('/')).map_or(server.len(), |at| host + at);
+        let (address, base) = server.split_at_checked(path).unwrap_or((server, ""));
+        let port = if server.starts_with("http:") { ":80" } else { ":443" };
+        k.addresses.push(server_address("Kubernetes", port, address, "https")?);
+        k.base = base.trim_end_matches('/').to_string();
+        k.tls.ca.extend(self.pem(cluster, "certificate-authority")?);
+        k.tls.insecure = matches!(get(cluster, "insecure-skip-tls-verify"), Some(Value::Bool(true)));
+        let name = text(cluster, "tls-server-name");
+        k.tls.name = (!name.is_empty()).then(|| name.to_string());
+        let namespace = text(context, "namespace");
+        k.namespace = if namespace.is_empty() { DEFAULT } else { namespace }.to_string();
+        match text(context, "user") {
+            "" => Ok(()),
+            name => self.user(k, name),
+        }
+    }
+
+    #[inline(never)]
+    fn user(&self, k: &mut Kubernetes, name: &str) -> Result<()> {
+        let user = self.named("user", name)?;
+        for way in ["exec", "auth-provider"] {
+            if get(user, way).is_some() {
+                let what =
+                    "the user % logs in by %, which needs a program; give it a token, a tokenFile or a certificate";
+                return Err(self.wrong(what, &[name, way]));
+            }
+        }
+        k.tls.identity = match (self.pem(user, "client-certificate")?, self.pem(user, "client-key")?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(self.wrong("a client-certificate needs a client-key, and the other way round", &[])),
+        };
+        let (token, file) = (text(user, "token"), text(user, "tokenFile"));
+        if !file.is_empty() {
+            k.token = Secret::File(self.file(file));
+        } else if !token.is_empty() {
+            k.token = identity::text(token);
+        }
+        let name = text(user, "username");
+        k.basic = identity::both((!name.is_empty()).then_some(name), Some(text(user, "password")));
+        Ok(())
     }
 }
 
 /// By a kubeconfig: its current context.
 #[inline(never)]
-fn by_file(path: &Path, world: &World) -> Result<Kubernetes> {
+fn by_file(k: &mut Kubernetes, path: &Path, world: &World) -> Result<()> {
     let source = world.text(path, "the kubeconfig")?;
-    let name = path.display().to_string();
-    let mut c = Config { path, name, root: Value::Nil };
-    if source.trim_start().starts_with('{') {
-        c.root = json::parse(&source).map_err(|why| c.wrong("%", &[&why]))?;
+    let mut c = Config { path, name: path.display().to_string(), root: Value::Nil };
+    let read = if source.trim_start().starts_with('{') {
+        json::parse(&source).map(|root| vec![root])
     } else {
-        // The line itself may hold a token.
-        let first = |e: Error| c.wrong("%", &[e.text.lines().next().unwrap_or("")]);
-        let mut all = yaml::parse(&c.name, &source).map_err(first)?;
-        c.root = all.pop().unwrap_or(Value::Nil);
-    }
-    let context = c.named("context", text(&c.root, "current-context"))?;
-    let cluster = c.named("cluster", text(context, "cluster"))?;
-    let mut k = Kubernetes { namespace: DEFAULT.to_string(), ..Kubernetes::default() };
-    let server = text(cluster, "server");
-    let (scheme, rest) = server.split_once("://").unwrap_or(("https", server));
-    let (host, base) = rest.split_once('/').unwrap_or((rest, ""));
-    k.addresses.push(address(&[scheme, "://", host].concat())?);
-    let base = base.trim_end_matches('/');
-    if !base.is_empty() {
-        k.base = ["/", base].concat();
-    }
-    k.tls.ca.extend(c.pem(cluster, "certificate-authority")?);
-    k.tls.insecure = matches!(get(cluster, "insecure-skip-tls-verify"), Some(Value::Bool(true)));
-    k.tls.name = Some(text(cluster, "tls-server-name").to_string()).filter(|n| !n.is_empty());
-    if !text(context, "namespace").is_empty() {
-        k.namespace = text(context, "namespace").to_string();
-    }
-    if !text(context, "user").is_empty() {
-        let user = c.named("user", text(context, "user"))?;
-        for way in ["exec", "auth-provider"] {
-            if get(user, way).is_some() {
-                let what =
-                    "the user % logs in by %, which needs a program; give it a token, a tokenFile or a certificate";
-                return Err(c.wrong(what, &[text(context, "user"), way]));
-            }
-        }
-        k.tls.identity = match (c.pem(user, "client-certificate")?, c.pem(user, "client-key")?) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err(c.wrong("a client-certificate needs a client-key, and the other way round", &[])),
-        };
-        let (token, file) = (text(user, "token"), text(user, "tokenFile"));
-        if !file.is_empty() {
-            k.token = Secret::File(c.file(file));
-        } else if !token.is_empty() {
-            k.token = identity::text(token);
-        }
-        k.basic = identity::both(Some(text(user, "username")).filter(|n| !n.is_empty()), Some(text(user, "password")));
-    }
-    Ok(k)
+        yaml::parse(&c.name, &source).map_err(Error::into_text)
+    };
+    // The line itself may hold a token.
+    let mut all = read.map_err(|why| c.wrong("%", &[why.lines().next().unwrap_or("")]))?;
+    c.root = all.pop().unwrap_or(Value::Nil);
+    c.current(k)
 }
 
 /// What a URL names behind `k8s://`: namespace, whether Secrets, name, labels.
 #[inline(never)]
 pub fn objects(k: &mut Kubernetes, rest: &str) -> Result<()> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (namespace, path) = path.split_once('/').unwrap_or((path, ""));
+    let (kind, name) = path.split_once('/').unwrap_or((path, ""));
     let labels = query.strip_prefix("selector=");
-    let parts: Vec<&str> = path.split('/').collect();
-    let (namespace, kind, name) = match (parts.as_slice(), labels, query) {
-        ([namespace, kind, name], None, "") if !name.is_empty() => (*namespace, *kind, *name),
-        ([namespace, kind], Some(_), _) => (*namespace, *kind, ""),
-        _ => return Err(Error::config(["expected ", ADDRESS].concat())),
-    };
-    k.is_secret = match kind {
-        "configmap" | "configmaps" => false,
-        "secret" | "secrets" => true,
-        _ => return Err(Error::config(["expected ", ADDRESS].concat())),
-    };
+    k.is_secret = matches!(kind, "secret" | "secrets");
+    let is_known = k.is_secret || matches!(kind, "configmap" | "configmaps");
+    // Either a name or labels.
+    if !is_known || name.is_empty() != labels.is_some() || name.contains('/') || query.is_empty() == labels.is_some() {
+        return Err(Error::config(["expected ", ADDRESS].concat()));
+    }
     k.selector = labels.unwrap_or("").to_string();
     set(k, namespace, name)
 }
@@ -208,9 +207,10 @@ pub fn set(k: &mut Kubernetes, namespace: &str, name: &str) -> Result<()> {
 }
 
 /// Adds the source, with its name for messages; gives its number.
-pub fn add(plan: &mut Plan, k: Kubernetes, allow_empty: bool) -> usize {
+#[inline(never)]
+pub fn add(plan: &mut Plan, k: Box<Kubernetes>, allow_empty: bool) -> usize {
     let name = [&k.what(), " of Kubernetes"].concat();
-    plan.sources.push(Source { name, kind: SourceKind::Kubernetes(Box::new(k)), allow_empty });
+    plan.sources.push(Source { name, kind: SourceKind::Kubernetes(k), allow_empty });
     plan.sources.len() - 1
 }
 

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::plan::{
-    App, Command, Consul, Etcd, Form, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source,
-    SourceKind,
+    App, Command, Consul, Etcd, Form, Kubernetes, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret,
+    Source, SourceKind,
 };
 use crate::template::Dialect;
 
@@ -218,11 +218,14 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             add_files(plan, bare, t.str("filter"), allow_empty)?;
         }
         "k8s" => {
-            let mut k = kube::access(t.str("kubeconfig").or(options.get("kubeconfig")), world)?;
+            let mut k = Box::<Kubernetes>::default();
+            kube::access(&mut k, options.get("kubeconfig").or(t.str("kubeconfig")), world)?;
             kube::objects(&mut k, bare)?;
             let file = options.get("token-file").map(|path| Secret::File(PathBuf::from(path)));
-            k.token = file.or(options.get("token").map(identity::text)).or(identity::token(t)).unwrap_or(k.token);
-            k.basic = identity::basic(t).or(k.basic);
+            if let Some(token) = file.or(options.get("token").map(identity::text)).or(identity::token(t)) {
+                k.token = token;
+            }
+            k.basic = identity::basic(t).or(k.basic.take());
             identity::add_table(&mut k.tls, identity::is_https(&k.addresses), t, Some(options))?;
             k.wait = wait(options, t.time("wait").unwrap_or(60_000));
             kube::add(plan, k, allow_empty);

@@ -57,7 +57,9 @@ fn enter(text: &str, vars: &[(&str, &str)], option: Option<&str>) -> std::result
         _ => Err(ErrorKind::NotFound.into()),
     };
     let list = |_: &Path| Err(ErrorKind::NotFound.into());
-    access(option, &World { vars: &vars, read: &read, files: &list }).map_err(Error::into_text)
+    let mut k = Kubernetes::default();
+    let world = World { vars: &vars, read: &read, files: &list };
+    access(&mut k, option, &world).map(|()| k).map_err(Error::into_text)
 }
 
 fn home(text: &str) -> std::result::Result<Kubernetes, String> {
@@ -144,6 +146,10 @@ fn the_nearest_way_in_is_taken() {
     assert_eq!(k.tls.ca.iter().map(file).collect::<Vec<_>>(), ["/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"]);
     let k = enter(CONFIG, &[("KUBERNETES_SERVICE_HOST", "fd00::1")], None).unwrap();
     assert_eq!(k.addresses[0], "https://[fd00::1]:443");
+    for (server, want) in [("http://h", "http://h:80"), ("https://h/", "https://h:443"), ("h", "https://h:443")] {
+        let k = home(&CONFIG.replace("https://[::1]:6443/k8s/clusters/c-1/", server)).unwrap();
+        assert_eq!((k.addresses[0].as_str(), k.base.as_str()), (want, ""));
+    }
     // A kubeconfig that is named comes first, an option before the variable.
     let named = [pod[0], ("KUBECONFIG", "kc")];
     assert_eq!(enter(CONFIG, &named, None).unwrap().addresses[0], "https://[::1]:6443");
