@@ -55,9 +55,9 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A header's text.
+    /// A header's text. `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|h| h.0.eq_ignore_ascii_case(name)).map(|h| h.1.as_str())
+        self.headers.iter().find(|h| h.0 == name).map(|h| h.1.as_str())
     }
 }
 
@@ -91,11 +91,8 @@ impl Server {
     ///
     /// # Errors
     /// Why there is no whole answer, in words; any status is an answer.
-    #[inline(never)]
     pub fn get(&self, path: &str, headers: &[(&str, String)], head: Millis, body: Millis) -> Result<Reply, String> {
-        let mut stream = self.call("GET", path, headers, &[], head)?;
-        let headers = std::mem::take(&mut stream.headers);
-        Ok(Reply { status: stream.status, headers, body: stream.rest(body)? })
+        self.whole(("GET", path), headers, &[], (head, body))
     }
 
     /// POST of `body` to `path`; the answer's head must be there within `head` milliseconds.
@@ -118,8 +115,21 @@ impl Server {
         body: &[u8],
         limit: Millis,
     ) -> Result<(u16, Vec<u8>), String> {
-        let stream = self.call(method, path, headers, body, limit)?;
-        Ok((stream.status, stream.rest(limit)?))
+        let reply = self.whole((method, path), headers, body, (limit, limit))?;
+        Ok((reply.status, reply.body))
+    }
+
+    #[inline(never)]
+    fn whole(
+        &self,
+        (method, path): (&str, &str),
+        headers: &[(&str, String)],
+        sent: &[u8],
+        (head, body): (Millis, Millis),
+    ) -> Result<Reply, String> {
+        let mut stream = self.call(method, path, headers, sent, head)?;
+        let headers = std::mem::take(&mut stream.headers);
+        Ok(Reply { status: stream.status, headers, body: stream.rest(body)? })
     }
 
     /// Any request; the answer's head must be there within `head` milliseconds, and its body is not read yet.

@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind};
 
+use crate::case::lower;
 use crate::text::put;
 
 /// Most bytes of a head, and of what stands between two chunks.
@@ -19,7 +20,7 @@ pub const LONG_HEAD: ErrorKind = ErrorKind::ArgumentListTooLong;
 pub struct Head {
     /// The HTTP status.
     pub status: u16,
-    /// Names as they were sent, and values; bytes that are no UTF-8 are replaced.
+    /// Names in lower case, and values; bytes that are no UTF-8 are replaced.
     pub headers: Vec<(String, String)>,
     /// The connection may be used again once the body has come.
     pub is_kept: bool,
@@ -47,27 +48,30 @@ pub fn head(raw: &[u8], method: &str) -> io::Result<Option<(Head, usize)>> {
     let mut headers = Vec::new();
     for line in read.headers.iter() {
         let value = String::from_utf8_lossy(line.value).into_owned();
-        let is = |name: &str| line.name.eq_ignore_ascii_case(name);
-        if is("connection") {
-            is_kept &= !value.split(',').any(|v| v.trim().eq_ignore_ascii_case("close"));
-        } else if is("transfer-encoding") {
-            // We ask for no other coding, and chunks in chunks are none.
-            if is_chunked || !value.eq_ignore_ascii_case("chunked") {
-                return Err(NO_HTTP.into());
-            }
-            is_chunked = true;
-        } else if is("content-length") {
-            for part in value.split(',') {
-                let part = part.trim();
-                let said = if part.bytes().all(|b| b.is_ascii_digit()) { part.parse::<u64>().ok() } else { None };
-                // The same said twice does no harm.
-                if said.is_none() || length.is_some_and(|l| Some(l) != said) {
+        let name = lower(line.name);
+        match name.as_str() {
+            // Among other words; what only looks like it costs a new connection.
+            "connection" => is_kept &= !lower(&value).contains("close"),
+            "transfer-encoding" => {
+                // We ask for no other coding, and chunks in chunks are none.
+                if is_chunked || lower(&value) != "chunked" {
                     return Err(NO_HTTP.into());
                 }
-                length = said;
+                is_chunked = true;
             }
+            "content-length" => {
+                for part in value.split(',') {
+                    let said = number(part.trim());
+                    // The same said twice does no harm.
+                    if said.is_none() || length.is_some_and(|l| Some(l) != said) {
+                        return Err(NO_HTTP.into());
+                    }
+                    length = said;
+                }
+            }
+            _ => {}
         }
-        headers.push((line.name.to_string(), value));
+        headers.push((name, value));
     }
     // RFC 9112, section 6.3, in its order.
     let body = match (status, length) {
@@ -87,6 +91,13 @@ pub fn head(raw: &[u8], method: &str) -> io::Result<Option<(Head, usize)>> {
         }
     };
     Ok(Some((Head { status, headers, is_kept, body }, used)))
+}
+
+/// Digits alone.
+#[inline(never)]
+fn number(text: &str) -> Option<u64> {
+    // `parse` takes a sign, too.
+    if text.starts_with('+') { None } else { text.parse().ok() }
 }
 
 /// How far a body has come.
