@@ -17,7 +17,7 @@ mod util;
 use pilotfish::tls::provider::provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SignatureScheme, StreamOwned};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -55,8 +55,7 @@ impl Authority {
         made
     }
     fn openssl(&self, args: &[&str]) {
-        let done = Cmd::new("openssl").args(args).cwd(self.dir.path()).run(secs(120));
-        done.expect_exit(Exit::Code(0), secs(1));
+        openssl(&self.dir, args);
     }
     /// NAME.key and NAME.pem, for 127.0.0.1.
     fn sign(&self, name: &str, kind: &[&str], hash: &[&str]) {
@@ -149,6 +148,157 @@ fn every_suite_group_and_signature_shakes_hands_with_openssl() {
             for ours in ["rsa", "ec"] {
                 let files = (&*format!("{ours}.pem"), &*format!("{ours}.key"));
                 handshake(&ca, server, args, Some(files)).unwrap_or_else(|e| panic!("{server} {args:?} {ours}: {e}"));
+            }
+        }
+    }
+}
+
+/// Loads a PEM file as rustls does.
+fn load(file: &std::path::Path) -> Result<Arc<dyn rustls::sign::SigningKey>, String> {
+    let key = PrivateKeyDer::from_pem_file(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    provider().key_provider.load_private_key(key).map_err(|e| e.to_string())
+}
+
+/// Signs with a key by each scheme there is for it, and lets openssl check it with the public half that openssl took out
+/// of the same key. Gives how many schemes there were.
+fn sign_and_verify(dir: &TempDir, file: &str) -> usize {
+    let key = load(&dir.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    openssl(dir, &["pkey", "-in", file, "-pubout", "-out", "public.pem"]);
+    openssl(dir, &["pkey", "-in", file, "-pubout", "-outform", "der", "-out", "public.der"]);
+    assert_eq!(&key.public_key().unwrap()[..], std::fs::read(dir.join("public.der")).unwrap(), "{file}");
+    let mut count = 0;
+    for (scheme, hash) in [
+        (SignatureScheme::ECDSA_NISTP256_SHA256, "-sha256"),
+        (SignatureScheme::RSA_PSS_SHA256, "-sha256"),
+        (SignatureScheme::RSA_PSS_SHA384, "-sha384"),
+        (SignatureScheme::RSA_PSS_SHA512, "-sha512"),
+    ] {
+        let Some(signer) = key.choose_scheme(&[SignatureScheme::ED25519, scheme]) else { continue };
+        assert_eq!(signer.scheme(), scheme);
+        let message = format!("{file} {hash} to be signed");
+        let signature = signer.sign(message.as_bytes()).unwrap();
+        assert_ne!(signature, signer.sign(message.as_bytes()).unwrap(), "no entropy");
+        dir.write("message", message);
+        dir.write("signature", signature);
+        let mut args = vec!["dgst", hash, "-verify", "public.pem", "-signature", "signature"];
+        if scheme != SignatureScheme::ECDSA_NISTP256_SHA256 {
+            args.extend(["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"]);
+        }
+        openssl(dir, &[&args[..], &["message"]].concat());
+        count += 1;
+    }
+    count
+}
+
+fn openssl(dir: &TempDir, args: &[&str]) {
+    Cmd::new("openssl").args(args).cwd(dir.path()).run(secs(300)).expect_exit(Exit::Code(0), secs(1));
+}
+
+/// Sizes around the ends of bytes and words: the encoded message is a bit shorter than the modulus. Each run has other
+/// keys.
+#[test]
+fn rsa_keys_of_all_sizes_sign_what_openssl_verifies() {
+    let dir = TempDir::new();
+    for bits in (2048..=2057).chain([2111, 2112, 2113, 3072, 4096]) {
+        let bits = bits.to_string();
+        openssl(&dir, &["genrsa", "-out", "key", &bits]);
+        assert_eq!(sign_and_verify(&dir, "key"), 3, "{bits}");
+    }
+}
+
+#[test]
+fn keys_in_all_encodings_sign_what_openssl_verifies() {
+    let dir = TempDir::new();
+    openssl(&dir, &["genrsa", "-out", "rsa", "2048"]);
+    openssl(&dir, &["rsa", "-in", "rsa", "-traditional", "-out", "rsa.pkcs1"]);
+    openssl(&dir, &["genrsa", "-3", "-out", "rsa3", "2048"]);
+    openssl(&dir, &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ec"]);
+    openssl(&dir, &["ec", "-in", "ec", "-no_public", "-out", "ec.bare"]);
+    openssl(&dir, &["ec", "-in", "ec", "-conv_form", "compressed", "-out", "ec.short"]);
+    openssl(&dir, &["pkey", "-in", "ec", "-out", "ec.pkcs8"]);
+    for (file, label, schemes) in [
+        ("rsa", "BEGIN PRIVATE KEY", 3),
+        ("rsa.pkcs1", "BEGIN RSA PRIVATE KEY", 3),
+        ("rsa3", "BEGIN PRIVATE KEY", 3),
+        ("ec", "BEGIN EC PRIVATE KEY", 1),
+        ("ec.bare", "BEGIN EC PRIVATE KEY", 1),
+        ("ec.pkcs8", "BEGIN PRIVATE KEY", 1),
+    ] {
+        assert!(dir.read(file).contains(label), "{file}");
+        assert_eq!(sign_and_verify(&dir, file), schemes, "{file}");
+    }
+    // openssl keeps the short form, we give the long one.
+    assert_eq!(load(&dir.join("ec.short")).unwrap().public_key(), load(&dir.join("ec")).unwrap().public_key());
+    // RFC 5915: the curve may be left out, and the PKCS#8 around says it.
+    let der = |file| PrivateKeyDer::from_pem_file(dir.join(file)).unwrap().secret_der().to_vec();
+    let ec = der("ec");
+    assert_eq!(ec[39..41], [0xa0, 0x0a], "what openssl writes has changed");
+    let bare = [&[0x30, ec[1] - 12], &ec[2..39], &ec[51..]].concat();
+    let key = PrivateKeyDer::Sec1(bare.into());
+    let key = provider().key_provider.load_private_key(key).unwrap();
+    assert_eq!(key.public_key(), load(&dir.join("ec")).unwrap().public_key());
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_told_apart() {
+    let dir = TempDir::new();
+    let names = [
+        ("P-384", "ECDSA with P-384", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"][..]),
+        ("P-521", "ECDSA with P-521", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]),
+        ("k1", "ECDSA with secp256k1", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"]),
+        ("Ed25519", "Ed25519", &["-algorithm", "ED25519"]),
+        ("Ed448", "Ed448", &["-algorithm", "ED448"]),
+        ("pss", "RSA-PSS", &["-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]),
+        ("X25519", "1.3.101.110", &["-algorithm", "X25519"]),
+    ];
+    for (file, name, args) in names {
+        openssl(&dir, &[&["genpkey", "-out", file][..], args].concat());
+        let said = load(&dir.join(file)).unwrap_err();
+        assert!(said.contains(&format!("the key is for {name};")), "{said}");
+    }
+    openssl(&dir, &["ec", "-in", "P-384", "-out", "P-384.sec1"]);
+    let said = load(&dir.join("P-384.sec1")).unwrap_err();
+    assert!(said.contains("the key is for ECDSA with P-384;"), "{said}");
+    openssl(&dir, &["genrsa", "-out", "weak", "1024"]);
+    openssl(&dir, &["genrsa", "-out", "weak2", "2047"]);
+    for file in ["weak", "weak2"] {
+        let said = load(&dir.join(file)).unwrap_err();
+        assert!(said.contains("less than 2048"), "{said}");
+    }
+}
+
+/// A key whose halves do not fit, or that is cut off, is refused; no byte of it makes us panic.
+#[test]
+fn broken_keys_are_refused() {
+    let dir = TempDir::new();
+    openssl(&dir, &["genrsa", "-out", "rsa", "2048"]);
+    openssl(&dir, &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ec"]);
+    openssl(&dir, &["pkey", "-in", "ec", "-out", "ec8"]);
+    type Make = fn(Vec<u8>) -> PrivateKeyDer<'static>;
+    let kinds: [(&str, Make, usize); 3] = [
+        ("rsa", |der| PrivateKeyDer::Pkcs8(der.into()), 47),
+        ("ec", |der| PrivateKeyDer::Sec1(der.into()), 1),
+        ("ec8", |der| PrivateKeyDer::Pkcs8(der.into()), 1),
+    ];
+    for (file, make, step) in kinds {
+        let good = PrivateKeyDer::from_pem_file(dir.join(file)).unwrap().secret_der().to_vec();
+        let public = load(&dir.join(file)).unwrap().public_key().unwrap().to_vec();
+        let load = |der: Vec<u8>| provider().key_provider.load_private_key(make(der)).ok();
+        for length in 0..good.len() {
+            assert!(load(good[..length].to_vec()).is_none(), "{file} cut at {length}");
+        }
+        assert!(load([&good[..], &[0]].concat()).is_none(), "{file} with more behind");
+        for at in (0..good.len()).step_by(step) {
+            for flip in [1, 0x80] {
+                let mut bad = good.clone();
+                bad[at] ^= flip;
+                // What is still taken is another version's number, an attribute, or the primes, which are not used.
+                if let Some(key) = load(bad) {
+                    assert!(key.public_key().unwrap()[..] == public[..], "{file}: {flip} at {at}");
+                    let signer =
+                        key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256, SignatureScheme::ECDSA_NISTP256_SHA256]);
+                    signer.unwrap().sign(b"message").unwrap();
+                }
             }
         }
     }
