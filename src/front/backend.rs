@@ -24,10 +24,6 @@ pub fn add_source(
     plan.note(Level::Info, "Backend set to %", &[name]);
     plan.note(Level::Info, "Starting confd", &[]);
     let (mut nodes, mut scheme) = (s.many("node").join(","), s.one("scheme"));
-    let add_tls = |tls: &mut Tls| {
-        tls.insecure |= s.is_on("client-insecure");
-        identity::add_flags(tls, "-", &identity::CONFD, &|name| s.one(name))
-    };
     let has_files = identity::CONFD.iter().any(|name| s.one(name).is_some());
     if name.starts_with("etcd") && has_files {
         scheme = Some("https"); // as for etcd's own client: who names a certificate means TLS
@@ -46,8 +42,7 @@ pub fn add_source(
                 c.token = identity::text(token);
             }
             c.basic = identity::both(s.one("username"), s.one("password")).or(c.basic.take());
-            add_tls(&mut c.tls)?;
-            identity::add_options(&mut c.tls, identity::is_https(&c.addresses), options)?;
+            add_tls(&mut c.tls, &c.addresses, s, options)?;
             if has_files && !identity::is_https(&c.addresses) {
                 let text = "no node is https://: the -client- settings count for nothing; see -scheme";
                 plan.note(Level::Warning, text, &[]);
@@ -71,8 +66,7 @@ pub fn add_source(
             let mut etcd = Etcd { endpoints, version, wait, ..Etcd::default() };
             let known = identity::add_etcd(&mut etcd.tls, s.world)?;
             etcd.basic = identity::both(s.one("username"), s.one("password")).or(known);
-            add_tls(&mut etcd.tls)?;
-            identity::add_options(&mut etcd.tls, identity::is_https(&etcd.endpoints), options)?;
+            add_tls(&mut etcd.tls, &etcd.endpoints, s, options)?;
             add_etcd(plan, etcd, allow_empty);
             shown = list(&nodes).join(", ");
         }
@@ -89,6 +83,14 @@ pub fn add_source(
     let what = if name == "file" { "source(s)" } else { "nodes" };
     plan.note(Level::Info, "Backend % set to %", &[what, &shown]);
     Ok(())
+}
+
+/// What flags, and then options, say of TLS.
+#[inline(never)]
+fn add_tls(tls: &mut Tls, addresses: &[String], s: &Settings, options: Option<&Options>) -> Result<()> {
+    tls.insecure |= s.is_on("client-insecure");
+    identity::add_flags(tls, "-", &identity::CONFD, &|name| s.one(name))?;
+    identity::add_options(tls, identity::is_https(addresses), options)
 }
 
 /// Spells a prefix as this backend has it: the environment knows no capitals and no `_` in keys.

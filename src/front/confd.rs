@@ -42,8 +42,7 @@ fn fill(plan: &mut Plan, s: &Settings) -> Result<()> {
     let name = s.or("backend", "etcd");
     backend::add_source(plan, name, s, s.is_on("allow-empty"), None)?;
     s.add_notes(&mut plan.notes);
-    let pass: Vec<String> = s.many("pass-env").iter().map(|p| (*p).to_string()).collect();
-    identity::hide(plan, &[identity::OF_CONFD], &pass, &[]);
+    identity::hide(plan, &[identity::OF_CONFD], &s.many("pass-env").join(","), "");
     let dir = PathBuf::from(s.or("confdir", "/etc/confd"));
     let is_missing = !s.world.is_folder(&dir);
     let files = if is_missing { Vec::new() } else { s.world.folder(&dir.join("conf.d"))? };

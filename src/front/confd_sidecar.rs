@@ -80,8 +80,7 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
         plan.templates.iter_mut().for_each(|t| t.dest.make_dirs = true);
     }
     native::add_app(plan, options, None, world)?;
-    let pass = native::passed(options);
-    identity::hide(plan, &[identity::OWN, identity::OF_CONFD], &pass, &[]);
+    identity::hide(plan, &[identity::OWN, identity::OF_CONFD], &identity::passed(None, Some(options)), "");
     plan.once = options.is_set("once");
     if plan.once {
         plan.app = None;

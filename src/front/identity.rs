@@ -27,24 +27,22 @@ pub static CONFD: Names = ["client-ca-keys", "client-cert", "client-key", ""];
 /// reconfig's.
 pub static RECONFIG: Names = ["ssl_cafile", "ssl_cert", "ssl_key", ""];
 
-/// Adds what is said by these names. A certificate without its key, or a key without its certificate, is wrong: the
-/// name that is there, and the one that is missing.
+/// Certificate and key as they were said, beside their names.
+type Pair = [(&'static str, Option<Pem>); 2];
+
+/// Adds what was said. A certificate without its key, or a key without its certificate, is wrong: the name that is
+/// there, and the one that is missing.
 #[inline(never)]
-fn add(
-    tls: &mut Tls,
-    names: &Names,
-    pem: fn(&str) -> Pem,
-    get: &dyn Fn(&'static str) -> Vec<String>,
-) -> std::result::Result<(), [&'static str; 2]> {
-    let [ca, cert, key, name] = *names;
-    let one = |name: &'static str| get(name).pop().filter(|v| !v.is_empty());
-    let all: Vec<Pem> = get(ca).iter().filter(|v| !v.is_empty()).map(|v| pem(v)).collect();
-    if !all.is_empty() {
-        tls.ca = all;
+fn add(tls: &mut Tls, ca: Vec<Pem>, pair: Pair, name: Option<&str>) -> std::result::Result<(), [&'static str; 2]> {
+    if !ca.is_empty() {
+        tls.ca = ca;
     }
-    tls.name = one(name).or(tls.name.take());
-    match (one(cert), one(key)) {
-        (Some(cert), Some(key)) => tls.identity = Some((pem(&cert), pem(&key))),
+    if let Some(name) = name {
+        tls.name = Some(name.to_string());
+    }
+    let [(cert, cert_pem), (key, key_pem)] = pair;
+    match (cert_pem, key_pem) {
+        (Some(cert), Some(key)) => tls.identity = Some((cert, key)),
         (Some(_), None) => return Err([cert, key]),
         (None, Some(_)) => return Err([key, cert]),
         (None, None) => {}
@@ -69,14 +67,17 @@ fn unpaired(dash: &str, [given, missing]: [&str; 2]) -> Error {
 ///
 /// # Errors
 /// `Kind::Config`: a certificate without its key, or the other way round.
+#[inline(never)]
 pub fn add_flags<'a>(
     tls: &mut Tls,
     dash: &str,
     names: &Names,
     get: &dyn Fn(&'static str) -> Option<&'a str>,
 ) -> Result<()> {
-    let all = |name: &'static str| get(name).map(str::to_string).into_iter().collect();
-    add(tls, names, file, &all).map_err(|pair| unpaired(dash, pair))
+    let [ca, cert, key, name] = *names;
+    let pem = |name| get(name).map(file);
+    let ca = pem(ca).into_iter().collect();
+    add(tls, ca, [(cert, pem(cert)), (key, pem(key))], get(name)).map_err(|pair| unpaired(dash, pair))
 }
 
 /// Adds what Consul's own variables say.
@@ -115,26 +116,33 @@ pub fn add_etcd(tls: &mut Tls, world: &World) -> Result<Option<(String, Secret)>
 #[inline(never)]
 pub fn add_table(tls: &mut Tls, is_https: bool, t: &Table, options: Option<&Options>) -> Result<()> {
     let option = |key: &str| key.replace('_', "-");
-    let typed = |key: &str| options.map(|o| o.all(&option(key)).concat()).filter(|v| !v.is_empty());
+    let typed = |key: &str| options.is_some_and(|o| o.is_set(&option(key)));
     if !is_https {
         for key in TLS_KEYS {
             let text = "is for TLS: the URL must say https, as in consul+https://, etcd+https:// or https://";
             if t.has(key) {
                 t.wrong(key, text);
-            } else if typed(key).is_some() {
+            } else if typed(key) {
                 return Err(Error::filled(Kind::Usage, "--% %", &[&option(key), text]));
             }
         }
         return Ok(());
     }
-    tls.insecure = t.bool("insecure", tls.insecure) || typed("insecure").is_some();
-    let get = |key: &'static str| match options.map(|o| o.all(&option(key))).filter(|all| !all.is_empty()) {
-        Some(all) => all.iter().map(|v| (*v).to_string()).collect(),
-        None if key == "ca" => t.strs(key).unwrap_or_default(),
-        None => t.str(key).map(str::to_string).into_iter().collect(),
-    };
+    tls.insecure = t.bool("insecure", tls.insecure) || typed("insecure");
     let [ca, cert, key, name, _] = TLS_KEYS;
-    if let Err([given, missing]) = add(tls, &[ca, cert, key, name], file_or_text, &get) {
+    let one = |key: &str| options.and_then(|o| o.get(&option(key))).or_else(|| t.str(key)).filter(|v| !v.is_empty());
+    let mut all = Vec::new();
+    if typed(ca) {
+        for path in options.map(|o| o.all(ca)).unwrap_or_default() {
+            all.push(file_or_text(path));
+        }
+    } else {
+        for path in t.strs(ca).unwrap_or_default() {
+            all.push(file_or_text(&path));
+        }
+    }
+    let pair = [cert, key].map(|key| (key, one(key).map(file_or_text)));
+    if let Err([given, missing]) = add(tls, all, pair, one(name)) {
         if !t.has(given) {
             return Err(unpaired("--", [given, missing]));
         }
@@ -208,10 +216,27 @@ pub static OF_CONFD: &str = "CONFD_AUTH_TOKEN CONFD_PASSWORD";
 const OF_CONSUL: &str = "CONSUL_HTTP_TOKEN CONSUL_HTTP_AUTH";
 const OF_ETCD: &str = "ETCDCTL_USER ETCDCTL_PASSWORD";
 
-/// Keeps the variables with secrets that this plan uses from its children: those of its way in and of its sources. What is
-/// passed is named by the user.
+/// The variables that children may see all the same, as a table and the options name them.
 #[inline(never)]
-pub fn hide(plan: &mut Plan, ways: &[&'static str], pass: &[String], pass_app: &[String]) {
+pub fn passed(t: Option<&Table>, options: Option<&Options>) -> String {
+    let mut all = String::new();
+    let mut add = |names: &str| {
+        all.push_str(names);
+        all.push(',');
+    };
+    if let Some(t) = t {
+        t.strs("pass_env").unwrap_or_default().iter().for_each(|names| add(names));
+    }
+    if let Some(options) = options {
+        options.all("pass-env").iter().for_each(|names| add(names));
+    }
+    all
+}
+
+/// Keeps the variables with secrets that this plan uses from its children: those of its way in and of its sources. What is
+/// passed, to all or to the app alone, was named by the user.
+#[inline(never)]
+pub fn hide(plan: &mut Plan, ways: &[&'static str], pass: &str, pass_app: &str) {
     let mut all = ways.to_vec();
     for source in &plan.sources {
         match source.kind {
@@ -220,16 +245,15 @@ pub fn hide(plan: &mut Plan, ways: &[&'static str], pass: &[String], pass_app: &
             SourceKind::Kubernetes(_) | SourceKind::Dir(_) | SourceKind::Env | SourceKind::Files { .. } => {}
         }
     }
-    let is_passed = |name: &str, pass: &[String]| pass.iter().any(|p| list(p).contains(&name));
-    for name in all.iter().flat_map(|names| names.split(' ')) {
-        if is_passed(name, pass) {
-            continue;
-        }
-        plan.env_remove.push(name);
-        if let Some(app) = &mut plan.app
-            && !is_passed(name, pass_app)
-        {
-            app.env_remove.push(name);
+    let (pass, pass_app) = (list(pass), list(pass_app));
+    for names in all {
+        for name in names.split(' ').filter(|name| !pass.contains(name)) {
+            plan.env_remove.push(name);
+            if let Some(app) = &mut plan.app
+                && !pass_app.contains(&name)
+            {
+                app.env_remove.push(name);
+            }
         }
     }
 }

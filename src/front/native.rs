@@ -59,9 +59,8 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     plan.start_timeout = root.time("start_timeout");
     let app = root.table("app");
     add_app(plan, options, root.has("app").then_some(&app), world)?;
-    let mut pass = passed(options);
-    pass.append(&mut root.strs("pass_env").unwrap_or_default());
-    identity::hide(plan, &[identity::OWN], &pass, &app.strs("pass_env").unwrap_or_default());
+    let pass = identity::passed(Some(&root), Some(options));
+    identity::hide(plan, &[identity::OWN], &pass, &identity::passed(Some(&app), None));
     if plan.templates.is_empty() && plan.app.is_none() {
         document.verdict()?;
         let text = "nothing to do: no --template, no [[template]] and no program; see pilotfish --help";
@@ -254,11 +253,6 @@ pub fn consul_options(c: &mut Consul, options: &Options) {
     }
     c.wait = wait(options, c.wait);
     c.max_stale = options.parsed("max-stale", options::time).or(c.max_stale);
-}
-
-/// The variables that children may see all the same, as options name them.
-pub fn passed(options: &Options) -> Vec<String> {
-    options.all("pass-env").iter().map(|names| (*names).to_string()).collect()
 }
 
 /// The longest wait: as the option says, or as is said already.

@@ -123,11 +123,14 @@ pub fn elsewhere(text: &str, what: &str, world: &World) -> Result<Option<Reload>
             r.is_docker = true;
             if is_tls {
                 // Where Docker's own client looks, and what it calls them.
-                let home = PathBuf::from(world.var("HOME").unwrap_or("/")).join(".docker");
-                let folder = world.var("DOCKER_CERT_PATH").map_or(home, PathBuf::from);
-                let file = |name: &str| Pem::File(folder.join(name));
-                r.tls.ca = vec![file("ca.pem")];
-                r.tls.identity = Some((file("cert.pem"), file("key.pem")));
+                let (folder, behind) = match world.var("DOCKER_CERT_PATH") {
+                    Some(folder) => (folder, "/"),
+                    None => (world.var("HOME").unwrap_or(""), "/.docker/"),
+                };
+                let [ca, cert, key] =
+                    ["ca.pem", "cert.pem", "key.pem"].map(|n| Pem::File(PathBuf::from([folder, behind, n].concat())));
+                r.tls.ca = vec![ca];
+                r.tls.identity = Some((cert, key));
             }
             Ok(Some(Reload::Request(r)))
         }
