@@ -5,7 +5,7 @@
 
 use crate::map::Map;
 use crate::sys::meter;
-use crate::text::{self, float, time};
+use crate::text::{self, decimal, float, time};
 use crate::value::{Elem, Pair, Time, Value};
 use std::sync::Arc;
 
@@ -325,8 +325,8 @@ impl Parser<'_> {
         if self.in_order && !digits.contains(['.', 'e', 'E']) {
             return digits.parse().map(Value::Int).map_err(|_| String::from("an integer has more than 64 bits"));
         }
-        match digits.parse::<f64>() {
-            Ok(f) if f.is_finite() => Ok(Value::Float(f)),
+        match decimal::read(digits) {
+            Some(f) if f.is_finite() => Ok(Value::Float(f)),
             // Go names the number here; it may be a secret.
             _ => Err(String::from("json: cannot unmarshal number into Go value of type float64")),
         }

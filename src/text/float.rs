@@ -1,5 +1,5 @@
 //! Writes floating-point numbers the way Go's strconv does. The only place in the crate where a template's float
-//! becomes text; it never decides width, sign flags or padding.
+//! becomes text (`decimal` reads them); it never decides width, sign flags or padding.
 
 use crate::sys::meter;
 use std::cmp::Ordering;
@@ -8,19 +8,19 @@ use std::cmp::Ordering;
 const EXACT: usize = 800;
 
 /// Long numbers side by side, their lowest 32 bits first, with room for what becomes of them.
-type Long = [[u32; 5]];
+pub(super) type Long = [[u32; 5]];
 /// The number is `REST / ONE`; halfway to its neighbours are `BELOW` less and `ABOVE` more.
-const REST: usize = 0;
+pub(super) const REST: usize = 0;
 const BELOW: usize = 1;
 const ABOVE: usize = 2;
-const ONE: usize = 3;
-const ZERO: usize = 4;
+pub(super) const ONE: usize = 3;
+pub(super) const ZERO: usize = 4;
 
-/// Multiplies these numbers.
+/// Multiplies these numbers, and adds.
 #[inline(never)]
-fn multiply(n: &mut Long, these: std::ops::Range<usize>, by: u64) {
+pub(super) fn multiply(n: &mut Long, these: std::ops::Range<usize>, by: u64, add: u64) {
     for this in these {
-        let mut carry = 0;
+        let mut carry = add;
         for limb in n.iter_mut().filter_map(|row| row.get_mut(this)) {
             carry += u64::from(*limb) * by;
             *limb = carry as u32;
@@ -31,7 +31,7 @@ fn multiply(n: &mut Long, these: std::ops::Range<usize>, by: u64) {
 
 /// How `a + b` stands to `c`; with `take`, `c` is taken from `a` at the same time.
 #[inline(never)]
-fn order(n: &mut Long, a: usize, b: usize, c: usize, take: bool) -> Ordering {
+pub(super) fn order(n: &mut Long, a: usize, b: usize, c: usize, take: bool) -> Ordering {
     let (mut carry, mut rest) = (0_i64, 0);
     for row in n {
         let limb = |at: usize| i64::from(row.get(at).copied().unwrap_or(0));
@@ -77,19 +77,19 @@ fn digits(f: f64, count: Option<usize>) -> (Vec<u8>, i64) {
     let mut left = exp.unsigned_abs();
     while left > 0 {
         let bits = left.min(31);
-        multiply(&mut n, if exp > 0 { REST..ONE } else { ONE..ZERO }, 1 << bits);
+        multiply(&mut n, if exp > 0 { REST..ONE } else { ONE..ZERO }, 1 << bits, 0);
         left -= bits;
     }
     // Halfway reads back as the one whose last bit is even.
     let edge = if mantissa & 1 == 0 || count.is_some() { Ordering::Equal } else { Ordering::Greater };
     let mut point = 0;
     while order(&mut n, REST, ABOVE, ONE, false) >= edge {
-        multiply(&mut n, ONE..ZERO, 10);
+        multiply(&mut n, ONE..ZERO, 10, 0);
         point += 1;
     }
     let (mut down, mut up);
     loop {
-        multiply(&mut n, REST..ONE, 10);
+        multiply(&mut n, REST..ONE, 10, 0);
         up = order(&mut n, REST, ABOVE, ONE, false) >= edge;
         if d.is_empty() {
             point -= 1;

@@ -1,6 +1,7 @@
 //! Text as Go has it: characters in bytes that may be no UTF-8, hexadecimal digits, quoting. Floats, times and paths
 //! have files of their own. It decides what text looks like, never where it goes.
 
+pub mod decimal;
 pub mod float;
 pub mod path;
 pub mod time;

@@ -1,5 +1,6 @@
 //! TOML's numbers and date-times: which spellings are allowed, and a number's value. Text in, verdict out.
 
+use crate::text::decimal;
 use crate::value::Value;
 
 fn unsigned(token: &str) -> &str {
@@ -64,7 +65,7 @@ pub(super) fn number(token: &str) -> std::result::Result<Value, &'static str> {
     } else if fraction.is_none() {
         return plain.parse().map(Value::Int).map_err(|_| RANGE);
     }
-    plain.parse().map(Value::Float).map_err(|_| EXPECTED)
+    decimal::read(&plain).map(Value::Float).ok_or(EXPECTED)
 }
 
 /// Reads `digits` digits off the front when their number is within `low..=high`.

@@ -2,6 +2,7 @@
 //! Text in, value out. An integer that does not fit 64 bits stays text: its digits are worth more than a float.
 
 use crate::base64;
+use crate::text::decimal;
 use crate::value::Value;
 use std::sync::Arc;
 
@@ -71,5 +72,5 @@ fn number(text: &str) -> Option<Value> {
     if !body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
         return None;
     }
-    clean.parse().ok().filter(|f: &f64| f.is_finite()).map(Value::Float)
+    decimal::read(&clean).filter(|f| f.is_finite()).map(Value::Float)
 }

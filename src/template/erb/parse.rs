@@ -7,6 +7,7 @@ use super::op::{Is, Ops};
 use super::ruby::METHODS;
 use crate::error::{Error, Result};
 use crate::formats::error_at;
+use crate::text::decimal;
 use crate::value::Value;
 
 /// Expressions nest no deeper.
@@ -377,7 +378,7 @@ impl<'a> Parser<'a> {
         let text = self.slice(at, self.at);
         let value = match is_whole {
             true => text.parse().ok().map(Value::Int),
-            false => text.parse().ok().map(Value::Float),
+            false => decimal::read(text).map(Value::Float),
         };
         // `010` is 8 in Ruby, `1e3` and `1_000` are numbers there.
         let is_octal = self.byte(digits) == b'0' && self.at > digits + 1 && is_whole;

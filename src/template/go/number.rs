@@ -1,7 +1,7 @@
 //! Reads Go's literals: numbers in all their bases, character constants and quoted strings. It never decides which
 //! type a number gets; it only says which ones it fits.
 
-use crate::text::{self, ESCAPES};
+use crate::text::{self, ESCAPES, decimal};
 
 /// A number as an untyped constant: every type it fits.
 #[derive(Clone, Copy)]
@@ -78,7 +78,7 @@ fn float(s: &str) -> Option<f64> {
     if !underscores_good(digits, hex, hex) || !digits.bytes().any(|c| c.is_ascii_hexdigit()) {
         return None;
     }
-    let f = if hex { hex_float(digits)? } else { digits.replace('_', "").parse::<f64>().ok()? };
+    let f = if hex { hex_float(digits)? } else { decimal::read(&digits.replace('_', ""))? };
     if f.is_infinite() {
         return None;
     }

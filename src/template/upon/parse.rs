@@ -6,6 +6,7 @@ use super::lex::{Lexer, Token};
 use crate::error::Result;
 use crate::template::funcs::{self, Func};
 use crate::template::go::time::METHODS;
+use crate::text::decimal;
 use crate::value::Value;
 
 /// Most levels of blocks: reading, rendering and freeing them walks down.
@@ -438,7 +439,7 @@ impl<'t> Parser<'t> {
         if let (Some(n), None) = (value, wrong) {
             return Ok(Value::Int(n));
         }
-        if let Ok(n) = token.text.parse::<f64>() {
+        if let Some(n) = decimal::read(token.text) {
             return Ok(Value::Float(if is_negative { -n } else { n }));
         }
         match wrong {
