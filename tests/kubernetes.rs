@@ -473,3 +473,50 @@ fn in_a_pod_the_service_account_suffices() {
     proc.signal_inner(libc::SIGTERM);
     proc.expect_exit(Exit::Code(0), secs(20));
 }
+
+/// The README's example for a volume that the kubelet swaps: the webhook is called once for each change, and for no other.
+#[test]
+fn a_mounted_volume_calls_a_webhook() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let example = readme.split("```toml\n# pilotfish.toml\n[source.volume]").nth(1).expect("the README's example");
+    let example = example.split("```").next().unwrap();
+    let hook = FakeHttp::start(|_| Answer::reply(200, &[], ""));
+    let dir = TempDir::new();
+    let swap = |n: u32, files: &[(&str, &str)]| {
+        for (name, text) in files {
+            dir.write(format!("volume/..{n}/{name}"), text);
+        }
+        let new = dir.join("volume/..data_tmp");
+        std::os::unix::fs::symlink(format!("..{n}"), &new).unwrap();
+        std::fs::rename(&new, dir.join("volume/..data")).unwrap();
+        for (name, _) in files {
+            let link = dir.join("volume").join(name);
+            if !link.is_symlink() {
+                std::os::unix::fs::symlink(format!("..data/{name}"), link).unwrap();
+            }
+        }
+        if n > 1 {
+            std::fs::remove_dir_all(dir.join(format!("volume/..{}", n - 1))).unwrap();
+        }
+    };
+    swap(1, &[("a.yml", "1"), ("b.yml", "1")]);
+    let toml = ["[source.volume]", example].concat();
+    let seen = dir.join("seen");
+    let toml = toml
+        .replace("/etc/config", &dir.join("volume").display().to_string())
+        .replace("/tmp/seen", &seen.display().to_string())
+        .replace("http://localhost:9090", &format!("http://{}", hook.addr()));
+    let proc = pilotfish().arg("--config").arg(dir.write("pilotfish.toml", toml)).spawn();
+    let calls = |n: usize| wait_until(LONG, "a call of the webhook", || (hook.count() >= n).then_some(()));
+    calls(1);
+    swap(2, &[("a.yml", "2"), ("b.yml", "2")]);
+    calls(2);
+    swap(3, &[("a.yml", "2"), ("b.yml", "2")]);
+    swap(4, &[("a.yml", "2"), ("b.yml", "3")]);
+    calls(3);
+    proc.check(hook.count() == 3, "a swap that changes nothing calls nobody");
+    proc.check(hook.requests()[0].method == "POST" && hook.requests()[0].path == "/-/reload", "as it is written");
+    proc.check(std::fs::read_to_string(&seen).unwrap().starts_with("/a.yml "), "a line for each file");
+    proc.signal(libc::SIGTERM);
+    proc.expect_exit(Exit::Code(0), secs(20));
+}

@@ -5,7 +5,7 @@
 
 use pilotfish::front::flags::{self, Flag};
 use pilotfish::front::reconfig::KEYS;
-use pilotfish::front::{self, Invocation, World, kv, options, reconfig};
+use pilotfish::front::{self, Invocation, World, config_controller, kv, options, reconfig};
 use pilotfish::plan::{Plan, SourceKind};
 use pilotfish::store::{Snapshot, View};
 use pilotfish::template::{Context, Dialect, Template, funcs};
@@ -137,7 +137,8 @@ fn every_option_of_kv_both_ways() {
 
 #[test]
 fn every_option_and_variable_named_exists() {
-    let all: Vec<Flag> = [options::HELP, kv::OWN, reconfig::HELP].into_iter().flat_map(flags::all).collect();
+    let all: Vec<Flag> =
+        [options::HELP, kv::OWN, reconfig::HELP, config_controller::HELP].into_iter().flat_map(flags::all).collect();
     for word in README.split(|c: char| !c.is_ascii_lowercase() && !"-.".contains(c)) {
         // A dot: an option of somebody else, such as Prometheus.
         let name = word.trim_end_matches('.');
@@ -269,6 +270,17 @@ fn every_flag_of_confd_both_ways() {
 }
 
 #[test]
+fn every_flag_of_config_controller_both_ways() {
+    let shown: Vec<String> = rows(&section("config-controller"))
+        .iter()
+        .filter(|r| r[0].starts_with("`--"))
+        .flat_map(|r| codes(&r[0]))
+        .collect();
+    let known: Vec<String> = flags::all(config_controller::HELP).iter().map(|f| format!("--{}", f.name)).collect();
+    assert_eq!(shown, known);
+}
+
+#[test]
 fn every_flag_key_and_method_of_reconfig_both_ways() {
     let section_rows = rows(&section("reconfig"));
     let first = |rows: &[Vec<String>]| rows.iter().flat_map(|r| codes(&r[0])).collect::<Vec<String>>();
@@ -314,12 +326,11 @@ fn the_example_of_reconfig() {
 #[test]
 fn every_sub_command() {
     let text = fs::read_to_string(top("src/front/mod.rs")).unwrap();
-    let line = text.lines().find(|l| l.contains("matches!(first.as_str()")).expect("the sub-commands in front/mod.rs");
-    let words = literals(line);
+    let words = text.split("matches!(").nth(1).and_then(|t| t.split(") =>").next());
+    let words = literals(words.expect("the sub-commands in front/mod.rs"));
     assert!(words.contains(&"check".to_string()), "{words:?}");
     let ways =
-        [section("Native"), section("confd"), section("confd-sidecar"), section("reconfig"), section("Keys by hand")]
-            .concat();
+        ["Native", "confd", "confd-sidecar", "config-controller", "reconfig", "Keys by hand"].map(section).concat();
     for word in words {
         assert!(ways.contains(&format!("pilotfish {word}")), "the sub-command {word} is not on the page");
     }
@@ -541,7 +552,7 @@ fn the_environment_of_marathon() {
 #[test]
 fn the_example_of_pilotfish_toml() {
     let all = blocks("toml");
-    assert_eq!(all.len(), 2);
+    assert_eq!(all.len(), 3);
     let home = home("toml");
     fs::write(home.join("pilotfish.toml"), &all[0]).unwrap();
     fs::write(home.join("nginx.conf.tmpl"), "{{getv \"/a\"}}").unwrap();
@@ -554,9 +565,16 @@ fn the_example_of_pilotfish_toml() {
     assert_eq!((plan.pace.quiet, plan.pace.max, plan.start_timeout), (2_000, 20_000, Some(300_000)));
     // The one of TLS is a part.
     let more = "[[template]]\ntext = ''\ndest = '/x'\n";
-    let plan = enter(&home, vec![["--config=", &all[1], more].concat()], &[]);
+    let tls = all.iter().find(|b| b.contains("consul+https")).unwrap();
+    let plan = enter(&home, vec![["--config=", tls, more].concat()], &[]);
     let SourceKind::Consul(c) = &plan.sources[0].kind else { panic!("no Consul") };
     assert_eq!(c.addresses, ["https://10.0.0.5:8501"]);
+    // The one of a mounted volume is whole; tests/kubernetes.rs runs it.
+    let volume = all.iter().find(|b| b.contains("source.volume")).unwrap();
+    let plan = enter(&home, vec![["--config=", volume].concat()], &[]);
+    assert_eq!(dests(&plan), ["/tmp/seen"]);
+    assert!(plan.app.is_none() && plan.target.as_ref().is_some_and(|t| t.is_elsewhere()));
+    driver::check(&plan).unwrap();
     assert!(c.tls.ca.len() == 1 && c.tls.identity.is_some() && c.tls.name.as_deref() == Some("server.dc1.consul"));
 }
 

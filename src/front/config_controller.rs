@@ -7,7 +7,7 @@ use super::options::{self, Options};
 use super::settings::{go_bool, typed};
 use super::{World, identity, kube, native, reload};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Kubernetes, Level, Part, Plan, Reload, Tree};
+use crate::plan::{Level, Part, Plan, Reload, Tree};
 use crate::template::Dialect;
 
 /// The help, as Go prints it. Every flag there is stands in it.
@@ -108,7 +108,7 @@ fn fill(plan: &mut Plan, given: &Given, program: &[String], world: &World) -> Re
                 }
                 _ => (kube::DEFAULT, value),
             };
-            let mut k = Box::<Kubernetes>::default();
+            let mut k = kube::unknown();
             if is_pod {
                 kube::by_account(&mut k, world)?;
             } else {

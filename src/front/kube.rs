@@ -16,6 +16,12 @@ pub const DEFAULT: &str = "default";
 const ADDRESS: &str = "k8s://NAMESPACE/configmap/NAME, k8s://NAMESPACE/secret/NAME or \
                        k8s://NAMESPACE/configmap?selector=LABELS";
 
+/// Of which nothing is known yet.
+#[inline(never)]
+pub fn unknown() -> Box<Kubernetes> {
+    Box::default()
+}
+
 /// The server and who we are there: by the kubeconfig that is named, else KUBECONFIG, else as a pod, else by the one of
 /// people.
 ///

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::plan::{
-    App, Command, Consul, Etcd, Form, Kubernetes, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret,
-    Source, SourceKind,
+    App, Command, Consul, Etcd, Form, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source,
+    SourceKind,
 };
 use crate::template::Dialect;
 
@@ -217,7 +217,7 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             add_files(plan, bare, t.str("filter"), allow_empty)?;
         }
         "k8s" => {
-            let mut k = Box::<Kubernetes>::default();
+            let mut k = kube::unknown();
             kube::access(&mut k, options.get("kubeconfig").or(t.str("kubeconfig")), world)?;
             kube::objects(&mut k, bare)?;
             let file = options.get("token-file").map(|path| Secret::File(PathBuf::from(path)));

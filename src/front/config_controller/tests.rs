@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
-use crate::plan::SourceKind;
+use crate::plan::{Kubernetes, SourceKind};
 use std::io::ErrorKind;
 use std::path::Path;
 
