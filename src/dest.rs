@@ -2,7 +2,9 @@
 //! becomes visible. It decides how one file is compared, staged, swapped, put back and tidied up after; never whether
 //! or when. Symlinks are followed to the file they name; devices and FIFOs are written straight.
 
+pub mod set;
 mod temp;
+pub mod tree;
 
 use crate::error::{Error, Result, os_text};
 use crate::md5::{self, Md5};

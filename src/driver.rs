@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dest::{self, Saved, Staged};
+use crate::dest::set::Set;
+use crate::dest::{self, tree};
 use crate::diff;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::log::Logger;
 use crate::plan::{self, Level, Millis, Plan};
 use crate::request;
@@ -27,6 +28,34 @@ const RENDER_STACK: usize = 1 << 20;
 
 /// Reads the configuration anew.
 pub type Again<'a> = &'a dyn Fn() -> Result<Plan>;
+
+/// New content on its way to its place.
+enum Staged {
+    File(dest::Staged),
+    Tree(tree::Staged),
+}
+
+impl Staged {
+    fn path(&mut self) -> Result<PathBuf> {
+        match self {
+            Staged::File(file) => file.path().map(PathBuf::from),
+            Staged::Tree(tree) => Ok(tree.path()),
+        }
+    }
+
+    fn keep(self) -> Option<PathBuf> {
+        match self {
+            Staged::File(file) => file.keep(),
+            Staged::Tree(_) => None,
+        }
+    }
+}
+
+/// What was in place before.
+enum Saved {
+    File(dest::Saved),
+    Tree(Set),
+}
 
 /// What the loop works with.
 struct Driver<'a> {
@@ -111,7 +140,10 @@ fn generation(
     for (i, t) in plan.templates.iter().enumerate() {
         let compiled = Template::compile_in(&t.name, &t.text, t.dialect, plan.scopes.get(i));
         templates.push(if plan.is_lenient { compiled } else { Ok(compiled?) });
-        dest::clean_leftovers(&t.dest);
+        match &t.tree {
+            None => drop(dest::clean_leftovers(&t.dest)),
+            Some(of) => tree::clean_leftovers(&t.dest, of),
+        }
     }
     let plan = Arc::new(plan);
     let post = Post::new(pipe.writer());
@@ -363,16 +395,29 @@ impl Driver<'_> {
     fn stage_all(&mut self, group: usize, renders: Vec<Render>) {
         let mut results = Vec::new();
         for r in renders {
-            let staged = r.content.and_then(|content| self.stage(r.template, &content));
+            let mut refused = Vec::new();
+            let staged = r.content.and_then(|content| self.stage(r.template, &content, &mut refused));
             let outcome = staged.unwrap_or_else(Outcome::Failed);
-            results.push(Rendered { template: r.template, reads: r.reads, outcome });
+            results.push(Rendered { template: r.template, reads: r.reads, refused, outcome });
         }
         self.events.push_back(Event::Rendered { group, results });
     }
 
     #[inline(never)]
-    fn stage(&mut self, t: usize, content: &[u8]) -> Result<Outcome> {
+    fn stage(&mut self, t: usize, content: &[u8], refused: &mut Vec<String>) -> Result<Outcome> {
         let Some(plan) = self.plan.templates.get(t) else { return Err(Error::fatal("no such template")) };
+        if let Some(tree) = &plan.tree {
+            let set = self.set(plan, tree)?;
+            let staged = tree::stage(&plan.dest, tree, &set, plan.check.is_some())?;
+            *refused = set.refused;
+            return Ok(match (staged, self.staged.get_mut(t)) {
+                (Some((staged, reason)), Some(slot)) => {
+                    *slot = Some(Staged::Tree(staged));
+                    Outcome::Staged(vec![reason])
+                }
+                _ => Outcome::Same,
+            });
+        }
         match dest::compare(&plan.dest, content)? {
             dest::Compared::Same => {
                 self.keep_stage(plan, content)?;
@@ -391,7 +436,7 @@ impl Driver<'_> {
             dest::Compared::Differs(reasons) => {
                 let staged = dest::stage(&plan.dest, content)?;
                 if let Some(slot) = self.staged.get_mut(t) {
-                    *slot = Some(staged);
+                    *slot = Some(Staged::File(staged));
                 }
                 Ok(Outcome::Staged(reasons))
             }
@@ -438,16 +483,42 @@ impl Driver<'_> {
         Arc::new(Snapshot::new(entries))
     }
 
+    /// The files a folder shall have.
+    #[inline(never)]
+    fn set(&self, template: &plan::Template, tree: &plan::Tree) -> Result<Set> {
+        let mut set = Set::default();
+        for (input, part) in template.inputs.iter().zip(&tree.parts) {
+            let Some(snapshot) = self.state.snapshot(input.watch) else { continue };
+            for (key, value) in snapshot.under(&input.prefix) {
+                set.add(&input.seen(key), part.is_flat, part.mode, value);
+            }
+        }
+        set.settle();
+        if set.bytes() > MAX_RENDER {
+            let path = template.dest.path.to_string_lossy();
+            return Err(Error::filled(
+                Kind::Config,
+                "cannot write the folder %: its files have more than 64 MiB",
+                &[&path],
+            ));
+        }
+        Ok(set)
+    }
+
     #[inline(never)]
     fn commit(&mut self, t: usize, keep: bool) -> Committed {
         if let (Some(plan), Some(slot), false) =
             (self.plan.templates.get(t).filter(|p| p.rollback), self.saved.get_mut(t), keep)
         {
             // A file that cannot be read, or is not there, is one that cannot be rolled back.
-            *slot = dest::read_for_rollback(&plan.dest).ok().flatten();
+            *slot = match &plan.tree {
+                None => dest::read_for_rollback(&plan.dest).ok().flatten().map(Saved::File),
+                Some(tree) => tree::read(&plan.dest, tree).map(Saved::Tree),
+            };
         }
         let result = match self.take_staged(t) {
-            Some(staged) => staged.commit().map(|c| c.in_place),
+            Some(Staged::File(staged)) => staged.commit().map(|c| c.in_place),
+            Some(Staged::Tree(staged)) => staged.commit().map(|()| false),
             None => Err(Error::fatal("nothing is staged")),
         };
         Committed { template: t, result }
@@ -455,7 +526,10 @@ impl Driver<'_> {
 
     fn restore(&mut self, t: usize) -> Result<()> {
         match (self.plan.templates.get(t), self.saved.get_mut(t).and_then(Option::take)) {
-            (Some(plan), Some(saved)) => dest::restore(&plan.dest, &saved).map(drop),
+            (Some(plan), Some(Saved::File(saved))) => dest::restore(&plan.dest, &saved).map(drop),
+            (Some(plan::Template { dest, tree: Some(tree), .. }), Some(Saved::Tree(set))) => {
+                tree::restore(dest, tree, &set)
+            }
             _ => Err(Error::transient("there was no previous content")),
         }
     }
@@ -612,7 +686,12 @@ fn render_all(
         };
         let env = |name: &str| std::env::var(name).ok();
         let context = Context { store: View::new(view), env: &env, max_output: MAX_RENDER };
-        let guard = plans.get(*t).map_or(Ok(()), |p| p.guard.check(&context.store));
+        let guard = plans.get(*t).map_or(Ok(()), |p| {
+            if p.tree.is_some() {
+                context.store.under("/"); // each key is a file
+            }
+            p.guard.check(&context.store)
+        });
         let content = guard.and_then(|()| template.render(&context));
         all.push(Render { template: *t, reads: context.store.into_reads(), content });
     }

@@ -3,7 +3,7 @@
 //! change means is decided elsewhere.
 //!
 //! A key is the file's path below the folder with a leading `/`. One newline at a value's end (`\n` or `\r\n`) is not
-//! part of it: people write keys with echo. Names that begin with a dot are passed over, so a Kubernetes volume works
+//! part of it (but for folders of files, which are copies to the last byte): people write keys with echo. Names that begin with a dot are passed over, so a Kubernetes volume works
 //! as it is mounted: its visible names are symlinks through `..data`. Symlinks to files and folders are followed.
 //! File systems that other machines change (NFS) send no events; there only what happens here is seen.
 
@@ -19,22 +19,25 @@ use crate::sys::inotify::Inotify;
 use walk::Walk;
 pub use walk::load;
 
-/// Watches the folder until `stop` becomes readable (`None`: for ever).
-pub fn watch(root: &Path, prefix: &str, stop: Option<BorrowedFd<'_>>, say: &dyn Fn(News)) {
-    watch_with(root, prefix, stop, say, Inotify::new);
+/// Watches the folder until `stop` becomes readable (`None`: for ever). `is_exact`: a newline at a value's end stays.
+pub fn watch(root: &Path, prefix: &str, is_exact: bool, stop: Option<BorrowedFd<'_>>, say: &dyn Fn(News)) {
+    watch_with(root, prefix, is_exact, stop, say, Inotify::new);
 }
 
 /// Watches the folder until `stop` becomes readable.
 fn watch_with(
     root: &Path,
     prefix: &str,
+    is_exact: bool,
     stop: Option<BorrowedFd<'_>>,
     say: &dyn Fn(News),
     open: fn() -> io::Result<Inotify>,
 ) {
     notice::watch(root, stop, say, open, &|look| {
         look.watch_way(root);
-        Walk::new(prefix, look).run(root)
+        let mut walk = Walk::new(prefix, look);
+        walk.is_exact = is_exact;
+        walk.run(root)
     });
 }
 

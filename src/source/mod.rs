@@ -153,7 +153,11 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()>
                 }
                 SourceKind::Etcd(e) => etcd::watch::watch(e, &watch.prefix, &stop, &say),
                 SourceKind::Kubernetes(k) => kubernetes::watch::watch(k, source.allow_empty, &stop, &say),
-                SourceKind::Dir(root) => dir::watch(root, &watch.prefix, Some(stop.fd()), &say),
+                SourceKind::Dir(root) => {
+                    let mut readers = plan.templates.iter().filter(|t| t.inputs.iter().any(|i| i.watch == w));
+                    let is_exact = !plan.templates.is_empty() && readers.all(|t| t.tree.is_some());
+                    dir::watch(root, &watch.prefix, is_exact, Some(stop.fd()), &say);
+                }
                 SourceKind::Files { paths, filter } => {
                     file::watch(paths, filter, &watch.prefix, Some(stop.fd()), &say);
                 }

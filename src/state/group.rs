@@ -26,6 +26,8 @@ pub struct Template {
     pub refused: bool,
     /// That it is written in place was said.
     said_in_place: bool,
+    /// Keys that make no file, and why.
+    pub flaws: Vec<String>,
 }
 
 /// One group.
@@ -194,6 +196,10 @@ impl State {
             t.reads = r.reads;
             t.rendering = false;
             t.staged = false;
+            for text in r.refused.iter().filter(|text| !t.flaws.contains(text)) {
+                out.push(Action::Log(Level::Error, Voice::Confd, text.clone()));
+            }
+            t.flaws = r.refused;
             match r.outcome {
                 Outcome::Same => {
                     t.said = None;

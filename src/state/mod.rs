@@ -105,6 +105,8 @@ pub struct Rendered {
     pub template: usize,
     /// What it looked at.
     pub reads: Reads,
+    /// Keys that make no file, and why.
+    pub refused: Vec<String>,
     /// What came of it.
     pub outcome: Outcome,
 }

@@ -104,7 +104,9 @@ impl World {
     fn rendered(&mut self, group: usize, outcomes: Vec<(usize, Outcome)>) -> Vec<Action> {
         let reads = self.reads.clone();
         let results = outcomes.into_iter();
-        let results = results.map(|(template, outcome)| Rendered { template, reads: reads.clone(), outcome }).collect();
+        let results = results
+            .map(|(template, outcome)| Rendered { template, reads: reads.clone(), refused: Vec::new(), outcome })
+            .collect();
         self.feed(Event::Rendered { group, results })
     }
 

@@ -1,6 +1,7 @@
 //! The only room with unsafe code: thin, typed wrappers over libc. It decides nothing.
 
 pub mod file;
+pub mod folder;
 pub mod host;
 pub mod inotify;
 pub mod meter;

@@ -33,7 +33,7 @@ impl Watched {
                     News::Recovered => Seen::Recovered,
                 });
             };
-            watch_with(&root, "/", Some(end.as_fd()), &say, open);
+            watch_with(&root, "/", false, Some(end.as_fd()), &say, open);
         });
         Watched { news, stop: Some(stop), thread: Some(thread) }
     }

@@ -34,8 +34,10 @@ pub fn load(root: &Path, prefix: &str) -> Result<Snapshot> {
 /// One look at the folder.
 pub struct Walk<'a, 'b> {
     prefix: &'a str,
-    /// Only files with such names, and what they hold to the last byte.
+    /// Only files with such names.
     names: Option<&'a [path::Part]>,
+    /// A newline at the end of what a file holds is part of it.
+    pub is_exact: bool,
     look: &'a mut Look<'b>,
     entries: Vec<Entry>,
     total: usize,
@@ -47,12 +49,21 @@ pub struct Walk<'a, 'b> {
 impl<'a, 'b> Walk<'a, 'b> {
     /// Before a look at keys.
     pub fn new(prefix: &'a str, look: &'a mut Look<'b>) -> Walk<'a, 'b> {
-        Walk { prefix, names: None, look, entries: Vec::new(), total: 0, folders: 0, trail: Vec::new() }
+        Walk {
+            prefix,
+            names: None,
+            is_exact: false,
+            look,
+            entries: Vec::new(),
+            total: 0,
+            folders: 0,
+            trail: Vec::new(),
+        }
     }
 
     /// Before a look at files whose names match.
     pub fn files(names: &'a [path::Part], look: &'a mut Look<'b>) -> Walk<'a, 'b> {
-        Walk { names: Some(names), ..Walk::new("/", look) }
+        Walk { names: Some(names), is_exact: true, ..Walk::new("/", look) }
     }
 
     /// Looks.
@@ -135,7 +146,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             Err(e) if is_gone(&e) => return Ok(()),
             Err(e) => return Err(cannot_read(path, &e)),
         };
-        if self.names.is_none() && data.last() == Some(&b'\n') {
+        if !self.is_exact && data.last() == Some(&b'\n') {
             data.pop();
             if data.last() == Some(&b'\r') {
                 data.pop();
