@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::dest::set::Set;
 use crate::dest::{self, tree};
@@ -16,9 +16,12 @@ use crate::request;
 use crate::source::{self, News, Post, Render, Stop};
 use crate::state::{Action, Caught, Committed, Event, Job, Outcome, Rendered, State, Voice};
 use crate::store::{Reads, Snapshot, View};
+use crate::sys::host::clock;
 use crate::sys::pipe::{Pipe, write_patiently};
 use crate::sys::process::{self, Ended as ProcessEnded, Reaped, Start};
+use crate::sys::socket::{Wait, wait_any};
 use crate::sys::{host, signal, terminal, thread};
+use crate::telemetry::{self, server::Server};
 use crate::template::{Context, Template};
 
 /// Most bytes one render may give.
@@ -100,17 +103,25 @@ pub fn check(plan: &Plan) -> Result<()> {
 ///
 /// # Errors
 /// A template does not compile, or the system has no descriptors or threads left: before anything was started.
-pub fn run(plan: Plan, again: Again) -> Result<i32> {
+pub fn run(mut plan: Plan, again: Again) -> Result<i32> {
     let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
     let is_foreground = terminal::is_ours();
     signal::install(pipe.writer());
     if plan.app.is_some() {
         process::become_subreaper();
     }
-    let (mut plan, mut unfinished) = (plan, Vec::new());
+    let mut server = match &plan.telemetry {
+        Some(address) if !plan.once => Some(Server::listen(address)?),
+        _ => None,
+    };
+    if let (Some(address), false) = (&plan.telemetry, plan.once) {
+        let text = crate::text::fill("listening on % for /healthz, /startupz, /readyz and /metrics", &[address]);
+        plan.notes.push((Level::Info, text));
+    }
+    let mut unfinished = Vec::new();
     loop {
         let stop = Stop::new()?;
-        let ended = generation(plan, &unfinished, again, &pipe, &stop, is_foreground);
+        let ended = generation(plan, &unfinished, again, &pipe, &stop, is_foreground, &mut server);
         stop.now();
         match ended? {
             Ended::Code(code) => return Ok(code),
@@ -135,6 +146,7 @@ fn generation(
     pipe: &Pipe,
     stop: &Arc<Stop>,
     is_foreground: bool,
+    server: &mut Option<Server>,
 ) -> Result<Ended> {
     let mut templates = Vec::new();
     for (i, t) in plan.templates.iter().enumerate() {
@@ -184,7 +196,21 @@ fn generation(
             return Ok(Ended::Next(next, driver.state.unfinished()));
         }
         let deadline = driver.state.deadline();
-        pipe.wait(deadline.map(|d| d.saturating_sub(now())));
+        match server {
+            None => pipe.wait(deadline.map(|d| d.saturating_sub(now()))),
+            Some(server) => {
+                let moment = now();
+                server.turn(clock(), &|path| {
+                    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+                    telemetry::answer(path, &driver.state.facts(moment), moment, wall)
+                });
+                let mut all = server.awaited();
+                all.push((pipe.reader(), Wait::Read));
+                let asked = server.deadline().map(|d| d.saturating_sub(clock()));
+                let next = deadline.map(|d| d.saturating_sub(now()));
+                wait_any(&all, next.into_iter().chain(asked).min());
+            }
+        }
     }
 }
 

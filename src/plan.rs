@@ -58,6 +58,8 @@ pub struct Plan {
     pub fingerprint: u64,
     /// Where the endpoints for health, readiness and metrics listen: `host:port`.
     pub telemetry: Option<String>,
+    /// A source that fails for longer than this makes us unready (`None`: none does).
+    pub max_outage: Option<Millis>,
     /// What is logged, and how.
     pub log: Log,
     /// What is worth saying at the start.
@@ -88,6 +90,7 @@ impl Default for Plan {
             refresh: None,
             fingerprint: 0,
             telemetry: None,
+            max_outage: None,
             log: Log { format: LogFormat::Default, level: Level::Info, program: String::new() },
             notes: Vec::new(),
         }

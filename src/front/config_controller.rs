@@ -142,7 +142,7 @@ fn fill(plan: &mut Plan, given: &Given, program: &[String], world: &World) -> Re
     let mut options = Options::read(&[], world, "")?;
     options.program = program.to_vec();
     native::add_app(plan, &options, None, world)?;
-    identity::hide(plan, &[identity::OWN], &native::passed(&options), &[]);
+    identity::hide(plan, &[identity::OWN], &identity::passed(None, Some(&options)), "");
     native::common(plan, &options);
     if let Some(url) = given.get("reload-http") {
         let found = reload::by_http(url, given.get("reload-http-method").unwrap_or(""), "--reload-http", world)?;

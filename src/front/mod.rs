@@ -12,6 +12,7 @@ mod kube;
 pub mod kv;
 mod native;
 pub mod options;
+pub mod probe;
 pub mod reconfig;
 mod reload;
 mod resource;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::kv::Query;
-use crate::plan::{Consul, Etcd, Plan, SRV, SRV_TLS, Secret, Source, SourceKind};
+use crate::plan::{Consul, Etcd, Plan, Request, SRV, SRV_TLS, Secret, Source, SourceKind};
 use options::Options;
 
 /// What a door may look at.
@@ -85,6 +86,8 @@ pub enum Invocation {
     Print(&'static str),
     /// Read or change keys by hand.
     Kv(Box<Query>),
+    /// Ask a server how it is.
+    Probe(Box<Request>),
 }
 
 /// Reads the command line (without the program's own name in `args`).
@@ -98,7 +101,15 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
         (_, Some((first, rest)))
             if matches!(
                 first.as_str(),
-                "confd-sidecar" | "confd" | "config-controller" | "reconfig" | "check" | "help" | "kv"
+                "confd-sidecar"
+                    | "confd"
+                    | "config-controller"
+                    | "reconfig"
+                    | "check"
+                    | "health"
+                    | "help"
+                    | "kv"
+                    | "probe"
             ) =>
         {
             (first.as_str(), rest)
@@ -113,12 +124,16 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     if door == "kv" {
         return Ok(Invocation::Kv(kv::read(args, plan, world)?));
     }
+    if door == "health" || door == "probe" {
+        return Ok(Invocation::Probe(probe::read(door, args, world)?));
+    }
     if door == "confd" || door == "config-controller" || door.starts_with("reconfig") {
         let read = match door {
             "confd" => confd::read,
             "config-controller" => config_controller::read,
             _ => reconfig::read,
         };
+        plan.telemetry = Options::read(&[], world, "")?.parsed("listen", options::listen);
         return Ok(read(args, &mut plan, world)?.map_or_else(|| Invocation::Run(plan), Invocation::Print));
     }
     let options = Options::read(args, world, "")?;

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::plan::{
-    App, Command, Consul, Etcd, Form, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, Source,
-    SourceKind,
+    App, Command, Consul, Etcd, Form, Input, Level, LogFormat, Millis, PROBATION, Part, Plan, Reload, Restart, Secret,
+    Source, SourceKind, Template, Tree,
 };
 use crate::template::Dialect;
 
@@ -22,16 +22,20 @@ use crate::template::Dialect;
 const STOP: Millis = 8_000;
 const CHECK: Millis = 30_000;
 
-static TOP: Keys = "source template app settle splay start_timeout once log pass_env";
+static TOP: Keys = "source template tree app settle splay start_timeout once log telemetry pass_env";
 static SOURCE: Keys = "\
     url token token_file username password password_file datacenter namespace max_stale wait allow_empty filter \
     srv_record srv_domain ca cert key server_name insecure kubeconfig";
 static TEMPLATE: Keys = "\
     src text name dest source keys prefix dialect mode uid gid owner group make_dirs check rollback \
     check_timeout reload reload_timeout min_keys require";
+static TREE: Keys = "\
+    dest source prefix mode dir_mode uid gid owner group make_dirs atomic flat check check_timeout rollback reload \
+    reload_timeout min_keys require";
 static APP: Keys = "command reload reload_timeout stop_signal stop_timeout restart probation pass_env";
 static SETTLE: Keys = "quiet max";
 static LOG: Keys = "format level";
+static TELEMETRY: Keys = "listen max_outage";
 
 /// Fills the plan.
 ///
@@ -46,6 +50,9 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     let names = sources(plan, &root, options, world)?;
     for t in root.tables("template") {
         template(plan, &t, &names, options, world)?;
+    }
+    for t in root.tables("tree") {
+        tree(plan, &t, &names, world)?;
     }
     for given in options.all("template") {
         template_option(plan, given, &names, options, world)?;
@@ -78,6 +85,10 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     t.only(LOG);
     plan.log.format = t.parsed("format", options::log_format).unwrap_or(LogFormat::Default);
     plan.log.level = t.parsed("level", options::log_level).unwrap_or(Level::Info);
+    let t = root.table("telemetry");
+    t.only(TELEMETRY);
+    plan.telemetry = t.parsed("listen", options::listen).or(plan.telemetry.take());
+    plan.max_outage = t.time("max_outage");
     common(plan, options);
     document.verdict()
 }
@@ -131,6 +142,20 @@ pub fn only_source(options: &Options, plan: &mut Plan, world: &World) -> Result<
     }
 }
 
+/// Where the endpoints listen, if anywhere.
+///
+/// # Errors
+/// The configuration cannot be read.
+#[inline(never)]
+pub fn listens(options: &Options, world: &World) -> Result<Option<String>> {
+    if let Some(found) = options.parsed("listen", options::listen) {
+        return Ok(Some(found));
+    }
+    let document = config(options, world)?;
+    let found = document.root().table("telemetry").parsed("listen", options::listen);
+    document.verdict().map(|()| found)
+}
+
 /// What the options say of any plan, over what it says already.
 pub fn common(plan: &mut Plan, options: &Options) {
     if let Some((quiet, max)) = options.parsed("settle", options::settle) {
@@ -138,6 +163,7 @@ pub fn common(plan: &mut Plan, options: &Options) {
     }
     plan.pace.splay = options.parsed("splay", options::time).unwrap_or(plan.pace.splay);
     plan.start_timeout = options.parsed("start-timeout", options::time).or(plan.start_timeout);
+    plan.telemetry = options.parsed("listen", options::listen).or(plan.telemetry.take());
     plan.log.format = options.parsed("log-format", options::log_format).unwrap_or(plan.log.format);
     plan.log.level = options.parsed("log-level", options::log_level).unwrap_or(plan.log.level);
 }
@@ -278,18 +304,7 @@ fn template(plan: &mut Plan, t: &Table, sources: &[Name], options: &Options, wor
         Some(src) => (src.to_string(), world.text(Path::new(src), "the template")?),
         None => (t.str("name").unwrap_or(dest).to_string(), text.unwrap_or("").to_string()),
     };
-    let source = match t.str("source") {
-        Some(wanted) => sources.iter().position(|s| s.name == wanted).unwrap_or_else(|| {
-            t.wrong("source", &["names no [source.", wanted, "]"].concat());
-            0
-        }),
-        None => {
-            if sources.len() > 1 {
-                t.wrong("source", "must say which of the sources it is");
-            }
-            0
-        }
-    };
+    let source = source_of(t, t.str("source"), sources);
     let base = sources.get(source).map_or("/", |s| s.prefix.as_str());
     let hidden = join(base, t.str("prefix").unwrap_or(""));
     let keys = t.strs("keys").unwrap_or_else(|| vec!["/".to_string()]);
@@ -301,11 +316,68 @@ fn template(plan: &mut Plan, t: &Table, sources: &[Name], options: &Options, wor
         }
     }
     resource::common(t, one, world, false);
+    own_commands(t, one, world);
+    one.dest.make_dirs |= options.is_set("make-dirs");
+    t.document().verdict()
+}
+
+/// The source of this name, or the only one.
+#[inline(never)]
+fn source_of(t: &Table, name: Option<&str>, sources: &[Name]) -> usize {
+    let found = match name {
+        Some(wanted) => sources.iter().position(|s| s.name == wanted),
+        None => (sources.len() < 2).then_some(0),
+    };
+    found.unwrap_or_else(|| {
+        let none = name.map(|wanted| ["names no [source.", wanted, "]"].concat());
+        t.wrong("source", none.as_deref().unwrap_or("must say which of the sources it is"));
+        0
+    })
+}
+
+/// Adds a folder with a file for each key.
+#[inline(never)]
+fn tree(plan: &mut Plan, t: &Table, sources: &[Name], world: &World) -> Result<()> {
+    t.only(TREE);
+    let dest = t.required("dest");
+    let mut inputs = Vec::new();
+    let names = t.strs("source");
+    let names: Vec<Option<&str>> = names.as_ref().map_or(vec![None], |all| all.iter().map(|n| Some(&**n)).collect());
+    for name in names {
+        let source = source_of(t, name, sources);
+        let Some(Name { prefix, .. }) = sources.get(source) else {
+            t.wrong("source", "is missing: there is no [source.NAME]");
+            break;
+        };
+        let hidden = join(prefix, t.str("prefix").unwrap_or(""));
+        inputs.push(want(source, &hidden, below(&hidden, "/")));
+    }
+    let is_secret = |i: &Input| {
+        let source = plan.sources.get(i.watch).map(|s| &s.kind);
+        matches!(source, Some(SourceKind::Kubernetes(k)) if k.is_secret)
+    };
+    let modes: Vec<u32> = inputs.iter().map(|i| if is_secret(i) { 0o600 } else { 0o644 }).collect();
+    let one = plan.template(dest, String::new(), Dialect::Go, dest);
+    one.inputs = inputs;
+    resource::common(t, one, world, true);
+    let is_flat = t.bool("flat", false);
+    let said = one.dest.mode;
+    let part = |mode: u32| Part { mode: said.unwrap_or(mode), is_flat };
+    one.tree = Some(Tree {
+        parts: modes.into_iter().map(part).collect(),
+        dir_mode: t.parsed("dir_mode", options::mode).unwrap_or(0o755),
+        is_swapped: t.bool("atomic", false),
+    });
+    own_commands(t, one, world);
+    t.document().verdict()
+}
+
+/// What is run for a file or a folder alone.
+#[inline(never)]
+fn own_commands(t: &Table, one: &mut Template, world: &World) {
     one.check = command(t, "check", t.time("check_timeout").unwrap_or(CHECK));
     one.reload = reload::read(t, true, world);
     one.rollback = t.bool("rollback", false);
-    one.dest.make_dirs |= options.is_set("make-dirs");
-    t.document().verdict()
 }
 
 /// Everything below a prefix ends in `/`, so that `/prod` does not fetch `/production` too.

@@ -20,6 +20,8 @@ Usage: pilotfish [OPTIONS] [--] PROGRAM [ARGS...]       render, run PROGRAM, rel
        pilotfish confd [FLAGS]                          as confd, with its flags, files and variables
        pilotfish config-controller [FLAGS] [-- PROGRAM [ARGS...]]   as config-controller, for ConfigMaps
        pilotfish kv get|ls|set|del|watch [OPTIONS] KEY  a source's keys by hand
+       pilotfish health [URL|/PATH]                     exit with 0 when pilotfish is ready
+       pilotfish probe URL                              exit with 0 when http://, https:// or tcp:// answers
 
 Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP_TIMEOUT.
 
@@ -50,6 +52,7 @@ Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP
       --start-timeout TIME   give up when the first render is not done by then; default: never
       --settle QUIET[,MAX]   apply a change when none came for QUIET, at the latest after MAX
       --splay TIME           delay each reload by a random time up to this
+      --listen HOST:PORT     answer /healthz, /startupz, /readyz and /metrics there; default: nowhere
       --log-format FORMAT    default, text or json
       --log-level LEVEL      debug, info (default), warning or error
  -V,  --version              print the version
@@ -107,6 +110,7 @@ impl Options {
                     "FORMAT" => log_format(text).err(),
                     "LEVEL" => log_level(text).err(),
                     "QUIET[,MAX]" => settle(text).err(),
+                    "HOST:PORT" => listen(text).err(),
                     "go|upon" => dialect(text).err(),
                     _ => None,
                 };
@@ -158,6 +162,13 @@ pub fn settle(text: &str) -> Read<(Millis, Millis)> {
     let (quiet, max) = text.split_once(',').unwrap_or((text, ""));
     let quiet = time(quiet)?;
     Ok((quiet, if max.is_empty() { quiet.saturating_mul(10) } else { time(max)? }))
+}
+
+/// Where to listen.
+#[inline(never)]
+pub fn listen(text: &str) -> Read<String> {
+    let found = crate::telemetry::server::addresses(text);
+    found.map(|_| text.to_string()).ok_or("HOST:PORT with an address as the host, or :PORT")
 }
 
 /// A file's mode.

@@ -236,6 +236,14 @@ impl Server {
         Ok(connection)
     }
 
+    /// Whether a connection can be made, within `limit` milliseconds.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn reach(&self, limit: Millis) -> Result<(), String> {
+        self.connect(after(limit)).map(drop)
+    }
+
     /// What is worth saying of the server's certificates and ours; each thing once.
     pub fn notes(&self) -> Vec<String> {
         self.tls.as_ref().map_or_else(Vec::new, |tls| tls.notes())

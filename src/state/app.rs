@@ -12,6 +12,7 @@
 //! | Sweeping | ended; what it left is being ended | no child left, KILL, a last deadline |
 //! | Ended | - | - |
 
+use super::facts::Count;
 use super::{Action, State, Voice, say, span};
 use crate::backoff::Backoff;
 use crate::plan::{Level, Millis, Restart};
@@ -20,7 +21,7 @@ use crate::sys::process::Ended;
 /// The app's part of the state.
 #[derive(Default)]
 pub struct App {
-    phase: Phase,
+    pub(super) phase: Phase,
     /// When it was started last.
     since: Millis,
     backoff: Backoff,
@@ -28,7 +29,7 @@ pub struct App {
 }
 
 #[derive(Default)]
-enum Phase {
+pub(super) enum Phase {
     #[default]
     Waiting,
     Starting,
@@ -207,6 +208,7 @@ impl State {
 
     pub(super) fn on_app_started(&mut self, now: Millis) {
         self.app.since = now;
+        self.tally.count(now, Count::Starts);
         self.forget_app_reload();
         if matches!(self.app.phase, Phase::Starting) {
             self.app.phase = Phase::Running;

@@ -2,6 +2,7 @@
 //! or none. A change that comes while one is on its way is remembered and applied after it; two applies are
 //! at least `pace.gap` apart. A failure leaves the last good files and is said when it changes.
 
+use super::facts::Count;
 use super::{Action, Committed, Job, Outcome, Rendered, State, Voice, say};
 use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
@@ -19,7 +20,7 @@ pub struct Template {
     /// What its last render looked at.
     pub reads: Reads,
     /// The failure that was said last.
-    said: Option<String>,
+    pub said: Option<String>,
     /// New content is staged.
     staged: bool,
     /// Its check refused this content: it is not announced again at each try.
@@ -191,6 +192,8 @@ impl State {
         let mut failed = false;
         let mut passing = true; // every failure may pass by itself
         for r in results {
+            let is_good = !matches!(r.outcome, Outcome::Failed(_));
+            self.tally.count(now, if is_good { Count::Renders } else { Count::RenderFailures });
             let Some(t) = self.templates.get_mut(r.template) else { continue };
             let path = &self.plan.file(r.template);
             t.reads = r.reads;
@@ -282,6 +285,7 @@ impl State {
             let check = left.swap_remove(at);
             if let (Some(why), false) = (failure(how, check.killed), is_ending) {
                 *failed = true;
+                self.tally.count(now, Count::CheckFailures);
                 let path = self.plan.file(check.template);
                 let text = ["Config check failed: ", &why, ": ", &path, " is not changed"].concat();
                 if let Some(t) = self.templates.get_mut(check.template) {
@@ -360,6 +364,9 @@ impl State {
         let mut any = false;
         let mut undo = Vec::new();
         for c in results {
+            if c.result.is_ok() {
+                self.tally.count(now, Count::Updates);
+            }
             let (Some(t), Some(plan)) = (self.templates.get_mut(c.template), self.plan.templates.get(c.template))
             else {
                 continue;
@@ -446,8 +453,17 @@ impl State {
         any
     }
 
-    pub(super) fn on_restored(&mut self, template: usize, result: Result<(), Error>, out: &mut Vec<Action>) {
+    pub(super) fn on_restored(
+        &mut self,
+        now: Millis,
+        template: usize,
+        result: Result<(), Error>,
+        out: &mut Vec<Action>,
+    ) {
         let path = self.plan.file(template);
+        if result.is_ok() {
+            self.tally.count(now, Count::Rollbacks);
+        }
         match result {
             Ok(()) => say(out, Level::Warning, Voice::Confd, format_args!("Target config {path} has been rolled back")),
             Err(e) => say(out, Level::Error, Voice::Confd, format_args!("cannot roll {path} back: {e}")),

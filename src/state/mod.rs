@@ -2,10 +2,11 @@
 //! is a number. What an action leads to comes back as an event; there is no second path for results.
 //!
 //! Rooms: `watch` (what the sources said), `group` (render, check, commit), `reload` (telling the app), `app`
-//! (start, stop, restart, signals, the end). `Tick` is fed last in each round of the loop, when everything that was
+//! (start, stop, restart, signals, the end), `facts` (what those who ask are told). `Tick` is fed last in each round of the loop, when everything that was
 //! ready has been taken in: only `Tick` begins new work, so many changes become one render.
 
 mod app;
+pub mod facts;
 mod group;
 mod reload;
 mod watch;
@@ -231,6 +232,7 @@ pub struct State {
     app: app::App,
     random: Random,
     last_id: u32,
+    tally: facts::Tally,
     started: Millis,
     /// When the configuration is read again.
     refresh: Option<Millis>,
@@ -251,6 +253,7 @@ impl State {
             app: app::App::default(),
             random: Random::new(seed),
             last_id: 0,
+            tally: facts::Tally::default(),
             started: 0,
             refresh: None,
             is_handing_over: false,
@@ -273,7 +276,7 @@ impl State {
             Event::Signal(n) => self.on_signal(now, n, out),
             Event::Rendered { group, results } => self.on_rendered(now, group, results, out),
             Event::Committed { group, results } => self.on_committed(now, group, results, out),
-            Event::Restored { template, result } => self.on_restored(template, result, out),
+            Event::Restored { template, result } => self.on_restored(now, template, result, out),
             Event::CommandEnded { id, how } => {
                 if !self.on_check_ended(now, id, &how, out) {
                     self.on_reload_ended(now, id, &how, out);

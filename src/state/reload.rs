@@ -1,6 +1,7 @@
 //! Telling the app, whoever stands in its place, or a template's own command, that files changed. One reload at a time; several changed files
 //! are one reload; a failed one stays pending and is tried again with back-off until it succeeds.
 
+use super::facts::Count;
 use super::group::failure;
 use super::{Action, Caught, Job, State, Voice, say};
 use crate::backoff::Backoff;
@@ -71,10 +72,10 @@ impl State {
             0 => 0,
             most => self.random.below(most),
         };
-        if let Some(r) = self.reloads.last_mut()
-            && r.wanted.is_none()
-        {
-            r.wanted = Some(now.saturating_add(splay));
+        let at = now.saturating_add(splay);
+        if let Some(r) = self.reloads.last_mut() {
+            // Newer files may be what a reload that failed waits for.
+            r.wanted = Some(r.wanted.map_or(at, |before| before.min(at)));
         }
     }
 
@@ -200,6 +201,9 @@ impl State {
     }
 
     pub(super) fn on_reload_signalled(&mut self, now: Millis, caught: Caught, out: &mut Vec<Action>) {
+        if caught == Caught::Sent {
+            self.tally.count(now, Count::Reloads);
+        }
         let Some(r) = self.reloads.last_mut() else { return };
         r.running = None;
         match caught {
@@ -228,6 +232,8 @@ impl State {
         }
         let plan = self.plan.clone();
         let reload = plan.reload(i);
+        let is_good = !killed && *how == Ok(Ended::Exit(0));
+        self.tally.count(now, if is_good { Count::Reloads } else { Count::ReloadFailures });
         // What went wrong, and whether it may be because of what the files hold now.
         let (failed, blames) = match (reload, how) {
             (Some(plan::Reload::Request(r)), Ok(Ended::Exit(status))) if *status != 0 && !killed => {
@@ -236,6 +242,7 @@ impl State {
             (Some(plan::Reload::Request(_) | plan::Reload::Named(_)), _) => (failure(how, killed), false),
             _ => (failure(how, killed), true),
         };
+        let Some(r) = self.reloads.get_mut(i) else { return };
         let Some(why) = failed else {
             if r.backoff.is_failing() {
                 say(out, Level::Info, Voice::Supervisor, format_args!("the reload that failed has succeeded now"));

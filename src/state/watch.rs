@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::facts::Count;
 use super::{Action, State, Voice, say, span};
 use crate::plan::{Level, Millis, SourceKind};
 use crate::store::Snapshot;
@@ -14,6 +15,8 @@ pub struct Watch {
     pub snapshot: Option<Arc<Snapshot>>,
     /// Since when it fails, and how.
     pub trouble: Option<(Millis, String)>,
+    /// It works, but what it is asked for is not there.
+    pub is_missing: bool,
     /// The source says there is nothing where there was something, and we kept what we had.
     emptied: bool,
 }
@@ -21,6 +24,7 @@ pub struct Watch {
 impl State {
     pub(super) fn on_data(&mut self, now: Millis, watch: usize, new: Arc<Snapshot>, out: &mut Vec<Action>) {
         self.on_recovered(now, watch, out);
+        self.tally.count(now, Count::Syncs);
         let plan = self.plan.clone();
         let (Some(w), Some(p)) = (self.watches.get_mut(watch), plan.watches.get(watch)) else { return };
         let source = plan.sources.get(p.source);
@@ -62,14 +66,14 @@ impl State {
         let Some(w) = self.watches.get_mut(watch) else { return };
         let source = self.plan.watches.get(watch).and_then(|w| self.plan.sources.get(w.source));
         let is_local = source.is_some_and(|s| matches!(s.kind, SourceKind::Dir(_) | SourceKind::Files { .. }));
-        let is_news = w.trouble.as_ref().is_none_or(|(_, said)| is_local && *said != text);
+        let was_missing = std::mem::replace(&mut w.is_missing, retry == 0);
+        let is_other = |said: &str| w.is_missing != was_missing || (is_local && said != text);
+        let is_news = w.trouble.as_ref().is_none_or(|(_, said)| is_other(said));
         let level = if is_news { Level::Error } else { Level::Debug };
         let next = if self.plan.once || retry == 0 { String::new() } else { ["; next try in ", &span(retry)].concat() };
         say(out, level, Voice::Confd, format_args!("{text}{next}"));
-        if is_news {
-            let since = w.trouble.take().map_or(now, |(since, _)| since);
-            w.trouble = Some((since, text));
-        }
+        let since = w.trouble.take().map_or(now, |(since, _)| since);
+        w.trouble = Some((since, text));
         if self.plan.once && w.snapshot.is_none() {
             // Those that need it have had their try; the others go on.
             for (i, group) in self.groups.iter_mut().enumerate() {
@@ -83,6 +87,9 @@ impl State {
 
     pub(super) fn on_recovered(&mut self, now: Millis, watch: usize, out: &mut Vec<Action>) {
         let Some((since, _)) = self.watches.get_mut(watch).and_then(|w| w.trouble.take()) else { return };
+        if let Some(w) = self.watches.get_mut(watch) {
+            w.is_missing = false;
+        }
         let source = self.plan.watches.get(watch).and_then(|w| self.plan.sources.get(w.source));
         let name = source.map_or("", |s| s.name.as_str());
         let after = span(now.saturating_sub(since));

@@ -51,41 +51,106 @@ pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
     unsafe { begin(libc::AF_UNIX, (&raw const address).cast(), size_of::<libc::sockaddr_un>()) }
 }
 
+/// An address as the kernel has it, and its length.
+#[inline(never)]
+fn raw(of: &SocketAddr) -> (libc::sockaddr_storage, usize) {
+    // SAFETY: all zeros are a valid address of no family.
+    let mut all: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let port = of.port().to_be();
+    let length = match of {
+        SocketAddr::V4(of) => {
+            let to = (&raw mut all).cast::<libc::sockaddr_in>();
+            // SAFETY: there is room for every kind of address, aligned for each.
+            let a = unsafe { &mut *to };
+            a.sin_family = libc::AF_INET as libc::sa_family_t;
+            a.sin_port = port;
+            a.sin_addr.s_addr = u32::from_ne_bytes(of.ip().octets());
+            size_of::<libc::sockaddr_in>()
+        }
+        SocketAddr::V6(of) => {
+            let to = (&raw mut all).cast::<libc::sockaddr_in6>();
+            // SAFETY: as above.
+            let a = unsafe { &mut *to };
+            a.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            a.sin6_port = port;
+            a.sin6_addr.s6_addr = of.ip().octets();
+            a.sin6_scope_id = of.scope_id();
+            size_of::<libc::sockaddr_in6>()
+        }
+    };
+    (all, length)
+}
+
+/// Switches an option of a socket on or off; without it all works.
+fn set(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: a plain call with a number that lives through it.
+    unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), size) };
+}
+
+/// A socket that takes connections at this address. That of all of IPv6 takes those of IPv4, too.
+///
+/// # Errors
+/// As bind(2).
+#[inline(never)]
+pub fn listen(at: &SocketAddr) -> io::Result<OwnedFd> {
+    let (address, length) = raw(at);
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: plain calls; the descriptor is new and owned by nobody else; the address lives through them.
+    unsafe {
+        let fd = libc::socket(i32::from(address.ss_family), kind, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let owned = OwnedFd::from_raw_fd(fd);
+        // A port whose last connections are not forgotten yet is taken all the same (socket(7)).
+        set(&owned, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1);
+        set(&owned, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0);
+        if libc::bind(fd, (&raw const address).cast(), length as libc::socklen_t) != 0 || libc::listen(fd, 128) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(owned)
+    }
+}
+
+/// The next connection that waits.
+///
+/// # Errors
+/// As accept(2); `WouldBlock`: there is none.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: a plain call; the descriptor is new and owned by nobody else.
+    unsafe {
+        let fd = libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// A descriptor, and what it is awaited for.
+pub type Awaited<'a> = (BorrowedFd<'a>, Wait);
+
+/// Waits until one of them is ready or has failed, a signal came, or so many milliseconds have passed (`None`: for ever).
+pub fn wait_any(all: &[Awaited<'_>], timeout: Option<u64>) {
+    let mut polled = Vec::new();
+    for (fd, what) in all {
+        polled.push(libc::pollfd { fd: fd.as_raw_fd(), events: what.events(), revents: 0 });
+    }
+    let ms = timeout.map_or(-1, |t| i32::try_from(t).unwrap_or(i32::MAX));
+    // SAFETY: so many valid pollfds.
+    unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, ms) };
+}
+
 /// Begins to connect; once the socket can be written, `outcome` says what came of it.
 ///
 /// # Errors
 /// As connect(2), where that is known at once.
 #[inline(never)]
 pub fn connect(to: &SocketAddr) -> io::Result<OwnedFd> {
-    let port = to.port().to_be();
-    let fd = match to {
-        SocketAddr::V4(to) => {
-            // SAFETY: all zeros are a valid address.
-            let mut a: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-            a.sin_family = libc::AF_INET as libc::sa_family_t;
-            a.sin_port = port;
-            a.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
-            // SAFETY: the address lives through the call.
-            unsafe { begin(libc::AF_INET, (&raw const a).cast(), size_of::<libc::sockaddr_in>()) }
-        }
-        SocketAddr::V6(to) => {
-            // SAFETY: all zeros are a valid address.
-            let mut a: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
-            a.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            a.sin6_port = port;
-            a.sin6_addr.s6_addr = to.ip().octets();
-            a.sin6_scope_id = to.scope_id();
-            // SAFETY: the address lives through the call.
-            unsafe { begin(libc::AF_INET6, (&raw const a).cast(), size_of::<libc::sockaddr_in6>()) }
-        }
-    }?;
-    let yes: libc::c_int = 1;
-    // The end of a request that needs several packets is not to wait for a word of the server's. Without it all works.
-    // SAFETY: a plain call with a number that lives through it.
-    unsafe {
-        let size = size_of::<libc::c_int>() as libc::socklen_t;
-        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const yes).cast(), size);
-    }
+    let (address, length) = raw(to);
+    // SAFETY: the address lives through the call.
+    let fd = unsafe { begin(i32::from(address.ss_family), (&raw const address).cast(), length) }?;
+    // The end of a request that needs several packets is not to wait for a word of the server's.
+    set(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
     Ok(fd)
 }
 
@@ -113,16 +178,22 @@ pub enum Wait {
     Write,
 }
 
+impl Wait {
+    fn events(self) -> libc::c_short {
+        match self {
+            Wait::Read => libc::POLLIN,
+            Wait::Write => libc::POLLOUT,
+        }
+    }
+}
+
 /// Waits until `fd` is ready or has failed.
 ///
 /// # Errors
 /// `ConnectionAborted` once `stop` is readable; `TimedOut` after so many milliseconds.
 #[inline(never)]
 pub fn wait(fd: BorrowedFd<'_>, what: Wait, stop: BorrowedFd<'_>, timeout: u64) -> io::Result<()> {
-    let events = match what {
-        Wait::Read => libc::POLLIN,
-        Wait::Write => libc::POLLOUT,
-    };
+    let events = what.events();
     let mut both = [
         libc::pollfd { fd: stop.as_raw_fd(), events: libc::POLLIN, revents: 0 },
         libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 },
