@@ -170,7 +170,10 @@ fn what_a_configuration_says_is_checked_key_by_key() {
         refused(&check(&format!("{TEMPLATE}{line}\n")), 78, &format!("PILOTFISH_CONFIG:4: {message}"));
     }
     for (toml, message) in [
-        ("splay = 1\nsplat = 1\n", "PILOTFISH_CONFIG:2: `splat` is no key here; there are source, template, app, "),
+        (
+            "splay = 1\nsplat = 1\n",
+            "PILOTFISH_CONFIG:2: `splat` is no key here; there are source, template, tree, app, ",
+        ),
         (
             "[app]\ncommand = 'x'\nreloat = 'HUP'\n",
             "PILOTFISH_CONFIG:3: `app.reloat` is no key here; there are command, ",
@@ -439,7 +442,7 @@ fn options_and_their_values_are_checked() {
 fn source_urls_are_checked() {
     let what = "expected consul://host:port/prefix, consul+https://host:port/prefix, consul+unix:///path, \
                 etcd://host:port/prefix, etcd+https://host:port/prefix, etcd2://host:port/prefix, \
-                etcd2+https://host:port/prefix, dir:/folder, file:/a.yaml,/b.json or env:";
+                etcd2+https://host:port/prefix, k8s://namespace/configmap/name, dir:/folder, file:/a.yaml,/b.json or env:";
     let address = "expected host:port, http://host:port, https://host:port or unix:///path";
     for (url, message) in [
         ("", what.to_string()),
