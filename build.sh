@@ -86,7 +86,7 @@ release_flags=(
   -Zunstable-options
   -Cpanic=immediate-abort     # no panic message, no formatting for one; src/ has no panics, by lint
   -Zlocation-detail=none      # no file names and line numbers of panics
-  -Zfmt-debug=shallow         # derived Debug prints names only
+  -Zfmt-debug=none            # nothing is printed by Debug (clippy sees to it): 13,400 bytes less than `shallow`
   -Cforce-unwind-tables=no
   -Clinker=rust-lld           # comes with the toolchain: neither gcc nor a cross compiler is needed
   -Clinker-flavor=gnu-lld

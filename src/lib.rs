@@ -5,6 +5,9 @@
 //! `#[inline(never)]` marks functions with one caller that the compiler would merge into it: small frames of their own
 //! make smaller code than one huge one (4,000 bytes in all).
 
+// The release prints nothing for {:?} (build.sh, -Zfmt-debug).
+#![cfg_attr(not(test), deny(clippy::use_debug))]
+
 pub mod backoff;
 pub mod base64;
 pub mod case;

@@ -135,7 +135,7 @@ pub fn read(args: &[String], flags: &[Flag], kind: Words, program: &str) -> Resu
             let value = behind.strip_prefix('=');
             let value = if f.value.is_empty() {
                 if let Some(value) = value {
-                    let value = format!("{value:?}");
+                    let value = crate::text::quoted(value);
                     return wrong("unexpected argument for option '%': %", [&[dash, name].concat(), &value]);
                 }
                 rest = behind;

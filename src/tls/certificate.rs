@@ -1,7 +1,9 @@
 //! What a certificate says of itself, for people: when it is valid, who issued it, how it is signed. Whether it is to be
 //! trusted is not decided by anything here.
 
-use super::der::{self, Der, OID, SEQUENCE};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::der::{self, Der, OCTETS, OID, SEQUENCE};
 use crate::text::time;
 use crate::value::Time;
 
@@ -10,6 +12,8 @@ pub struct Certificate<'a> {
     issuer: &'a [u8],
     /// Seconds since 1970 when it begins and ends to be valid.
     pub valid: [i64; 2],
+    /// What follows the validity.
+    rest: &'a [u8],
 }
 
 impl<'a> Certificate<'a> {
@@ -24,7 +28,47 @@ impl<'a> Certificate<'a> {
         let issuer = tbs.expect(SEQUENCE)?;
         let mut validity = Der(tbs.expect(SEQUENCE)?);
         let valid = [seconds(validity.element()?)?, seconds(validity.element()?)?];
-        Some(Certificate { issuer, valid })
+        Some(Certificate { issuer, valid, rest: tbs.0 })
+    }
+
+    /// The names it is for (RFC 5280, 4.2.1.6), those of servers and their addresses, fit for a message.
+    pub fn names(&self) -> String {
+        let mut all = String::new();
+        let mut put = |name: &str| {
+            if all.len() < 400 {
+                all.push_str(if all.is_empty() { "" } else { ", " });
+                all.extend(name.chars().filter(|c| c.is_ascii_graphic()));
+            }
+        };
+        let mut names = Der(self.extension(&[0x55, 29, 17]).and_then(|der| der::only(der, SEQUENCE)).unwrap_or(&[]));
+        while let Some((kind, name)) = names.element() {
+            match (kind, <[u8; 4]>::try_from(name), <[u8; 16]>::try_from(name)) {
+                (0x82, ..) => put(&String::from_utf8_lossy(name)),
+                (0x87, Ok(ip), _) => put(&Ipv4Addr::from(ip).to_string()),
+                (0x87, _, Ok(ip)) => put(&Ipv6Addr::from(ip).to_string()),
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// What this extension holds.
+    fn extension(&self, wanted: &[u8]) -> Option<&'a [u8]> {
+        let mut fields = Der(self.rest);
+        loop {
+            // Subject and key, and what only version 2 had, are in front.
+            let (0xa3, all) = fields.element()? else { continue };
+            let mut all = Der(der::only(all, SEQUENCE)?);
+            loop {
+                let mut one = Der(all.expect(SEQUENCE)?);
+                if one.expect(OID)? == wanted {
+                    return match one.element()? {
+                        (OCTETS, held) => Some(held),
+                        _ => one.expect(OCTETS), // "critical" was said
+                    };
+                }
+            }
+        }
     }
 
     /// The common name of who issued it, else the last part of its name, fit for a message.

@@ -125,13 +125,11 @@ impl Trust {
             (say(text, &[&name::algorithm(what)]), CertificateError::UnknownIssuer)
         };
         match e {
-            E::CertNotValidForName(c) => {
-                let names: Vec<&str> = c.presented.iter().map(|n| bare(n)).collect();
-                let names = if names.is_empty() { "no name at all".to_string() } else { names.join(", ") };
-                (
-                    say("the server's certificate is not for % but for %", &[&self.name, &names]),
-                    CertificateError::NotValidForName,
-                )
+            E::CertNotValidForName(_) => {
+                let names = Certificate::read(der).map(|c| c.names()).unwrap_or_default();
+                let names = if names.is_empty() { "no name at all" } else { &names };
+                let text = "the server's certificate is not for % but for %";
+                (say(text, &[&self.name, names]), CertificateError::NotValidForName)
             }
             E::CertExpired { not_after, .. } => {
                 (say("% expired on %", &[whose(not_after, 1), &secs(not_after)]), CertificateError::Expired)
@@ -187,12 +185,6 @@ fn time(secs: i64) -> UnixTime {
 /// An authority's key is kept without the frame of the sequence around it.
 fn is_key(of_root: &[u8], whole: &[u8]) -> bool {
     der::only(whole, SEQUENCE).is_some_and(|inside| inside == of_root)
-}
-
-/// `name` of `DnsName("name")`, as webpki writes the names of a certificate.
-fn bare(presented: &str) -> &str {
-    let inner = presented.split_once('(').map_or(presented, |(_, rest)| rest);
-    inner.trim_end_matches(')').trim_matches('"')
 }
 
 impl ServerCertVerifier for Trust {
