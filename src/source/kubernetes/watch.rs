@@ -41,7 +41,7 @@ struct Watcher<'a> {
     was_there: bool,
     /// When keys were handed over last.
     published: Instant,
-    /// Since when the stream works.
+    /// When the stream that works was asked for.
     since: Option<Instant>,
 }
 
@@ -112,8 +112,8 @@ impl Watcher<'_> {
             self.publish();
         }
         let seconds = (self.turns.shorten(self.k.wait) / 1000).max(2);
-        let mut stream = self.call(server, &super::watch_path(self.k, &self.version, seconds))?;
         let begin = Instant::now();
+        let mut stream = self.call(server, &super::watch_path(self.k, &self.version, seconds))?;
         self.since = Some(begin);
         if !self.is_missing {
             self.turns.recovered();
