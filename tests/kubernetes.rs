@@ -443,7 +443,7 @@ fn a_kubeconfig_as_people_have_it() {
     p.check(p.stdout() == "1\n", "JSON");
     // A line that is wrong may hold a token: it is not shown.
     let p = get(&bed.dir.write("kc.bad", format!("users:\n- name: u\n  user: {{token: \"{token}\n")));
-    p.expect_exit(Exit::Code(78), secs(1));
+    p.expect_exit(Exit::Code(64), secs(1));
     p.check(!p.stderr().contains(&token) && p.stderr().contains("kc.bad"), "no token in a message");
 }
 
