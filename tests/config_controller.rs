@@ -184,3 +184,42 @@ fn labels_and_the_kubelets_way() {
     proc.signal(libc::SIGTERM);
     proc.expect_exit(Exit::Code(0), secs(20));
 }
+
+/// The endpoints tell the truth: not ready without the map, while a reload fails, and when the map is deleted.
+#[test]
+fn the_endpoints_tell_how_things_are() {
+    let bed = Bed::new();
+    let is_deaf = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let deaf = is_deaf.clone();
+    let hook = FakeHttp::start(move |_| Answer::reply(if deaf.load(Ordering::SeqCst) { 500 } else { 200 }, &[], ""));
+    let port = free_port();
+    let url = format!("--reload-http=http://{}/", hook.addr());
+    let proc = bed.controller(&["--configmap=NS/web", &url, &format!("--health-port={port}")]).spawn();
+    let ask = |path: &str| http("GET", &format!("127.0.0.1:{port}"), path, &[], b"").ok();
+    let ready = |status: u16, why: &str| {
+        wait_until(LONG, &format!("{status} {why}"), || {
+            ask("/readyz").filter(|r| r.status == status && r.text().contains(why)).map(|_| ())
+        });
+    };
+    proc.wait_line("/web does not exist: waiting for it", LONG);
+    ready(503, "");
+    proc.check(ask("/healthz").is_some_and(|r| r.status == 200), "it is alive all the time");
+    bed.map(json!({"a": "1"}));
+    ready(200, "");
+    is_deaf.store(true, Ordering::SeqCst);
+    bed.map(json!({"a": "2"}));
+    ready(503, "answers 500");
+    wait_file(bed.file("a"), "2", LONG);
+    is_deaf.store(false, Ordering::SeqCst);
+    ready(200, "");
+    bed.kube.delete(&bed.ns, "configmaps", "web");
+    ready(503, "/web is gone: keeping its last content");
+    let source = format!("{{source=\"configmap {}/web of Kubernetes\"}}", bed.ns);
+    let metrics = |line: &str| ask("/metrics").is_some_and(|r| r.text().lines().any(|l| l == line));
+    proc.check(metrics(&format!("pilotfish_source_up{source} 0")), "the source is down");
+    bed.map(json!({"a": "2"}));
+    ready(200, "");
+    proc.check(metrics(&format!("pilotfish_source_up{source} 1")), "the source is up");
+    proc.signal(libc::SIGTERM);
+    proc.expect_exit(Exit::Code(0), secs(20));
+}

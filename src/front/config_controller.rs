@@ -27,6 +27,8 @@ Usage of config-controller: [FLAGS] [-- PROGRAM [ARGS...]]
     \tanswer /healthz, /readyz and /metrics on this port
   -kubeconfig value
     \tthe cluster and who we are there, where this is no pod
+  -max-outage value
+    \tnot ready when a source is in trouble for longer, such as 10m (default: ready with the last good files)
   -mode value
     \tthe mode of files (default 0644, of Secrets 0600)
   -reload-http value
@@ -156,6 +158,10 @@ fn fill(plan: &mut Plan, given: &Given, program: &[String], world: &World) -> Re
             return Err(wrong("health-port", port, "expected a port such as 8080"));
         }
         plan.telemetry = Some([":", port].concat());
+    }
+    if let Some(time) = given.get("max-outage") {
+        plan.max_outage =
+            Some(options::time(time).map_err(|want| wrong("max-outage", time, &["expected ", want].concat()))?);
     }
     if given.get("v").is_some_and(|v| v.parse().is_ok_and(|n: u32| n >= 4)) {
         plan.log.level = Level::Debug;

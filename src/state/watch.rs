@@ -69,7 +69,11 @@ impl State {
         let was_missing = std::mem::replace(&mut w.is_missing, retry == 0);
         let is_other = |said: &str| w.is_missing != was_missing || (is_local && said != text);
         let is_news = w.trouble.as_ref().is_none_or(|(_, said)| is_other(said));
-        let level = if is_news { Level::Error } else { Level::Debug };
+        let level = match (is_news, retry) {
+            (false, _) => Level::Debug,
+            (true, 0) => Level::Warning,
+            (true, _) => Level::Error,
+        };
         let next = if self.plan.once || retry == 0 { String::new() } else { ["; next try in ", &span(retry)].concat() };
         say(out, level, Voice::Confd, format_args!("{text}{next}"));
         let since = w.trouble.take().map_or(now, |(since, _)| since);

@@ -69,7 +69,7 @@ fn the_command_lines_of_its_readme() {
 fn more_objects_modes_and_ports() {
     let plan = enter(
         "-configroot /c -configmap a -secret=s/b --configmap=n/c --selector=n/app=web --selector app.io/x=y,z --mode 0640 \
-         --dir-mode=700 --atomic-dir --health-port 8080 --v=4 --logtostderr --stderrthreshold 2 --log-dir=/x \
+         --dir-mode=700 --atomic-dir --health-port 8080 --max-outage=10m --v=4 --logtostderr --stderrthreshold 2 --log-dir=/x \
          --skip_headers=true --reload-http http://h/r --reload-http-method get -- app -v",
     );
     let plan = plan.unwrap();
@@ -85,7 +85,7 @@ fn more_objects_modes_and_ports() {
     assert!(t.parts.iter().all(|p| p.mode == 0o640) && t.dir_mode == 0o700 && t.is_swapped);
     assert_eq!(t.parts.iter().map(|p| p.is_flat).collect::<Vec<_>>(), [false, false, true, true, false]);
     assert_eq!(plan.templates[0].inputs.len(), plan.watches.len());
-    assert_eq!(plan.telemetry.as_deref(), Some(":8080"));
+    assert_eq!((plan.telemetry.as_deref(), plan.max_outage), (Some(":8080"), Some(600_000)));
     assert!(plan.log.level == Level::Debug);
     let app = plan.app.unwrap();
     assert_eq!(app.argv, ["app", "-v"]);
@@ -107,6 +107,7 @@ fn what_is_wrong_is_said() {
         ("--configroot=/c --configmap=a/ -- app", "expected NAME or NAMESPACE/NAME"),
         ("--configroot=/c --configmap=A -- app", "A is no name of Kubernetes'"),
         ("--configroot=/c --configmap=a --mode=rw -- app", "--mode=rw: expected an octal mode such as 0640"),
+        ("--configroot=/c --configmap=a --max-outage=x -- app", "--max-outage=x: expected a time such as"),
         ("--configroot=/c --configmap=a --health-port=x -- app", "--health-port=x: expected a port"),
         ("--configroot=/c --configmap=a --reload-http=ftp://x", "--reload-http ftp://x: expected http"),
         (
