@@ -30,7 +30,8 @@ fn main() {
         json!({"ports": {"https": 8501}, "cert_file": cert.cert, "key_file": cert.key})
     });
     let consul = cluster.nodes.remove(0);
-    for i in 0..50 {
+    // Names of one length: a watch of `/w1` would serve `/w11` too.
+    for i in 10..60 {
         consul.put(&format!("w{i}/v"), "0");
     }
     let plain = format!("consul://{}", consul.addr());
@@ -65,7 +66,7 @@ fn calls(pki: &Pki, root: &Cert, plain: &str, sealed: &str) {
     const RUNS: usize = 100;
     let (pilotfish, openssl) = (pilotfish_bin(), std::path::PathBuf::from("openssl"));
     let get = |source: &str, more: &[&str]| {
-        run(&pilotfish, &[&["kv", "get", "/w0/v", "--source", source][..], more].concat())
+        run(&pilotfish, &[&["kv", "get", "/w10/v", "--source", source][..], more].concat())
     };
     let ca = ["--ca", root.cert()];
     let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -122,7 +123,7 @@ fn memory(consul: &Consul, files: &TempDir, plain: &str, sealed: &str, ca: &[&st
         let mut figures = Vec::new();
         for (name, source, more) in [("plain", plain, &[][..]), ("tls", sealed, ca)] {
             let mut text = format!("[source.kv]\nurl = {}\n", json!(source));
-            for i in 0..n {
+            for i in 10..10 + n {
                 let dest = files.join(format!("{name}-{n}-{i}"));
                 text.push_str(&format!(
                     "[[template]]\nname = \"t{i}\"\ndialect = \"go\"\nkeys = [\"/w{i}\"]\ndest = {}\ntext = '{{{{getv \"/w{i}/v\"}}}}'\n",
@@ -133,16 +134,16 @@ fn memory(consul: &Consul, files: &TempDir, plain: &str, sealed: &str, ca: &[&st
             let begin = Instant::now();
             let pf = pilotfish().arg("--config").arg(&config).args(more).spawn();
             let last = |i: usize| files.join(format!("{name}-{n}-{i}"));
-            (0..n).for_each(|i| wait_file(last(i), "0", secs(60)));
+            (10..10 + n).for_each(|i| wait_file(last(i), "0", secs(60)));
             let first = begin.elapsed();
-            consul.put("w0/v", "1");
-            wait_file(last(0), "1", secs(60));
+            consul.put("w10/v", "1");
+            wait_file(last(10), "1", secs(60));
             let status = std::fs::read_to_string(format!("/proc/{}/status", pf.pid())).unwrap();
             let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or("").replace(['\t', ' '], "");
             figures.push((rss_of(pf.pid()) as f64 / 1e6, first, peak));
             pf.signal(libc::SIGTERM);
             pf.wait_exit(secs(30));
-            consul.put("w0/v", "0");
+            consul.put("w10/v", "0");
         }
         let ((a, a_first, a_peak), (b, b_first, b_peak)) = (&figures[0], &figures[1]);
         println!(
@@ -160,7 +161,7 @@ fn memory(consul: &Consul, files: &TempDir, plain: &str, sealed: &str, ca: &[&st
 /// A put until it is in the file, over one open connection.
 fn latency(consul: &Consul, files: &TempDir, plain: &str, sealed: &str, ca: &[&str]) {
     const PUTS: usize = 100;
-    let template = files.write("t.tmpl", "{{getv \"/w1/v\"}}");
+    let template = files.write("t.tmpl", "{{getv \"/w11/v\"}}");
     let mut medians = Vec::new();
     for (name, source, more) in [("plain", plain, &[][..]), ("tls", sealed, ca)] {
         let dest = files.join(format!("latency-{name}"));
@@ -178,7 +179,7 @@ fn latency(consul: &Consul, files: &TempDir, plain: &str, sealed: &str, ca: &[&s
             }
             let value = format!("{name}{i}");
             let put = Instant::now();
-            consul.put("w1/v", &value);
+            consul.put("w11/v", &value);
             while std::fs::read(&dest).ok().as_deref() != Some(value.as_bytes()) {
                 std::thread::yield_now();
             }
