@@ -19,7 +19,7 @@
 #                                      (Debian or Ubuntu packages, unpacked, nothing is installed, no root)
 #   ./build.sh help                    this text
 #
-# Needs: a Debian or Ubuntu machine, bash, and rustup (https://rustup.rs) with a C compiler for tests. The
+# Needs: a Debian or Ubuntu machine, bash, and rustup (https://rustup.rs) with a C compiler and openssl for tests. The
 # toolchain of rust-toolchain.toml, its sources and the musl targets are added by rustup when missing; an emulator
 # for aarch64 and the test servers come from the machine's own apt mirror. All of it is rerunnable, works from any
 # folder, and writes under target/ only.
@@ -74,6 +74,9 @@ need_target() { # ARCH; for the C library and start files of musl, which come wi
 }
 need_cc() {
   command -v cc >/dev/null || die "a C compiler is not installed (tests are linked by cc): apt-get install gcc libc6-dev"
+}
+need_openssl() {
+  command -v openssl >/dev/null || die "openssl is not installed (tests make certificates with it): apt-get install openssl"
 }
 # In CI a Cargo.lock that does not fit is an error; at a desk cargo may bring it up to date.
 locked() { if [ -n "${CI:-}" ] && [ -e Cargo.lock ]; then echo --locked; fi; }
@@ -247,6 +250,7 @@ smoke_aarch64() {
 run_tests() { # [NAME]
   need_rust
   need_cc
+  need_openssl
   servers
   build "$native"
   test_env

@@ -156,7 +156,7 @@ fn certificates_are_replaced_under_a_running_watch_of_a_cluster() {
     etcd_put(&nodes, "/app/v", "v1");
     let [cert, key, ca] = ["mine.crt", "mine.key", "ca"].map(|n| files.join(n));
     // Ours runs out in a moment.
-    let short = pki.issue(&root, &Ask::client("short").valid(-DAY, 6));
+    let short = pki.issue(&root, &Ask::client("short").valid(-DAY, 10));
     short.install(&cert, &key);
     std::fs::copy(&root.cert, &ca).unwrap();
     let [c, k, a] = [&cert, &key, &ca].map(|p| p.to_str().unwrap());
@@ -176,7 +176,7 @@ fn certificates_are_replaced_under_a_running_watch_of_a_cluster() {
     let long = pki.issue(&root, &Ask::client("long"));
     long.install(&cert, &key);
     // Every connection is made again, when the old certificate would be refused.
-    wait_until(secs(20), "the end of the old certificate", || {
+    wait_until(secs(40), "the end of the old certificate", || {
         let ended = Cmd::new("openssl").args(["x509", "-checkend", "0", "-noout", "-in", short.cert()]).run(secs(10));
         (ended.exited() == Some(Exit::Code(1))).then_some(())
     });
