@@ -5,11 +5,11 @@
 
 use pilotfish::front::flags::{self, Flag};
 use pilotfish::front::reconfig::KEYS;
-use pilotfish::front::{self, Invocation, World, config_controller, kv, options, reconfig};
+use pilotfish::front::{self, Invocation, World, config_controller, kv, options, probe, reconfig};
 use pilotfish::plan::{Plan, SourceKind};
 use pilotfish::store::{Snapshot, View};
 use pilotfish::template::{Context, Dialect, Template, funcs};
-use pilotfish::{driver, error};
+use pilotfish::{driver, error, telemetry};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -136,9 +136,51 @@ fn every_option_of_kv_both_ways() {
 }
 
 #[test]
+fn every_option_of_health_and_probe_both_ways() {
+    let rows: Vec<Vec<String>> = rows(&section("Health")).into_iter().filter(|r| r[0].starts_with("`--")).collect();
+    let usages: Vec<String> = flags::all(probe::OWN).iter().map(|f| format!("--{} {}", f.name, f.value)).collect();
+    assert_eq!(rows.iter().map(|r| codes(&r[0])[0].clone()).collect::<Vec<_>>(), usages);
+}
+
+#[test]
+fn every_metric_and_every_path_both_ways() {
+    let documented: Vec<String> = rows(&section("Metrics")).iter().map(|r| codes(&r[0])[0].clone()).collect();
+    let mut known: Vec<String> = telemetry::COUNTERS
+        .iter()
+        .map(|(name, label, ..)| if label.is_empty() { (*name).to_string() } else { format!("{name}{{{label}}}") })
+        .collect();
+    known.dedup();
+    known.extend(telemetry::TIMES.iter().map(|(name, ..)| (*name).to_string()));
+    known.extend(telemetry::GAUGES.iter().map(|(name, _)| (*name).to_string()));
+    let bare = |all: &[String]| all.iter().map(|n| n.split('{').next().unwrap().to_string()).collect::<Vec<_>>();
+    assert_eq!(bare(&documented), bare(&known));
+    for name in known.iter().filter(|n| n.contains('{')) {
+        assert!(documented.contains(name), "{name} stands there without its label");
+    }
+    let shown = rows(&section("Health")).into_iter().filter(|r| r.len() == 3).map(|r| codes(&r[0])[0].clone());
+    let code = fs::read_to_string(top("src/telemetry/mod.rs")).unwrap();
+    let answered =
+        code.lines().filter_map(|l| l.trim().strip_prefix('"')?.split_once("\" =>")).map(|(p, _)| p.to_string());
+    assert_eq!(shown.collect::<Vec<_>>(), answered.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_example_of_folders_of_files() {
+    let all = blocks("toml");
+    let block = all.iter().find(|b| b.contains("[[tree]]")).unwrap();
+    let plan = enter(&home("tree"), vec![["--config=", block].concat()], &[]);
+    assert_eq!(dests(&plan), ["/etc/prometheus/rules"]);
+    assert!(plan.templates[0].tree.as_ref().is_some_and(|t| t.is_swapped && t.dir_mode == 0o755));
+    assert_eq!((plan.telemetry.as_deref(), prefixes(&plan)), (Some("127.0.0.1:9100"), vec!["/prometheus/rules/"]));
+    driver::check(&plan).unwrap();
+}
+
+#[test]
 fn every_option_and_variable_named_exists() {
-    let all: Vec<Flag> =
-        [options::HELP, kv::OWN, reconfig::HELP, config_controller::HELP].into_iter().flat_map(flags::all).collect();
+    let all: Vec<Flag> = [options::HELP, kv::OWN, probe::OWN, reconfig::HELP, config_controller::HELP]
+        .into_iter()
+        .flat_map(flags::all)
+        .collect();
     for word in README.split(|c: char| !c.is_ascii_lowercase() && !"-.".contains(c)) {
         // A dot: an option of somebody else, such as Prometheus.
         let name = word.trim_end_matches('.');
@@ -205,6 +247,8 @@ fn every_key_of_the_files_both_ways() {
             "RELOAD" => "[app.reload]",
             "SETTLE" => "[settle]",
             "LOG" => "[log]",
+            "TREE" => "[[tree]]",
+            "TELEMETRY" => "[telemetry]",
             "KEYS" => "Template resources",
             other => panic!("which section of the page is the table {other} of src/front?"),
         };
@@ -329,8 +373,9 @@ fn every_sub_command() {
     let words = text.split("matches!(").nth(1).and_then(|t| t.split(") =>").next());
     let words = literals(words.expect("the sub-commands in front/mod.rs"));
     assert!(words.contains(&"check".to_string()), "{words:?}");
-    let ways =
-        ["Native", "confd", "confd-sidecar", "config-controller", "reconfig", "Keys by hand"].map(section).concat();
+    let ways = ["Native", "confd", "confd-sidecar", "config-controller", "reconfig", "Keys by hand", "Health"]
+        .map(section)
+        .concat();
     for word in words {
         assert!(ways.contains(&format!("pilotfish {word}")), "the sub-command {word} is not on the page");
     }
@@ -552,7 +597,7 @@ fn the_environment_of_marathon() {
 #[test]
 fn the_example_of_pilotfish_toml() {
     let all = blocks("toml");
-    assert_eq!(all.len(), 3);
+    assert_eq!(all.len(), 4);
     let home = home("toml");
     fs::write(home.join("pilotfish.toml"), &all[0]).unwrap();
     fs::write(home.join("nginx.conf.tmpl"), "{{getv \"/a\"}}").unwrap();

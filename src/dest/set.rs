@@ -45,10 +45,6 @@ impl Set {
         if is_flat {
             name = name.split_once('/').map_or(name, |(_, rest)| rest);
         }
-        // A folder as Consul's page makes them.
-        if name.ends_with('/') && bytes.is_empty() {
-            return;
-        }
         if let Some(why) = flaw(name) {
             return self.refuse(name, why);
         }
@@ -63,11 +59,19 @@ impl Set {
         }
     }
 
-    /// Leaves out what lies below a file, once all is added.
+    /// Leaves out what lies below a file, once all is added. An empty file with others below it is a folder, as some
+    /// stores mark them.
     #[inline(never)]
     pub fn settle(&mut self) {
         let mut items = Vec::new();
-        for item in std::mem::take(&mut self.items) {
+        let mut all = std::mem::take(&mut self.items).into_iter();
+        while let Some(item) = all.next() {
+            let below = [&item.name, "/"].concat();
+            let rest = all.as_slice();
+            let next = rest.get(rest.partition_point(|i| i.name < below));
+            if item.bytes.is_empty() && next.is_some_and(|i| i.name.starts_with(&below)) {
+                continue;
+            }
             // The folders stand in front of what is in them.
             let is_file = |folder: &&str| items.binary_search_by(|i: &Item| i.name.as_str().cmp(folder)).is_ok();
             let why = folders_of(&item.name).find(is_file).map(|folder| fill("% is a file", &[folder]));
@@ -193,11 +197,13 @@ mod tests {
             refused.first().map(String::as_str),
             Some("cannot make a file of the key \"a/b\": a is a file; it is left out")
         );
-        // Consul's folders are no keys.
+        // Consul's folders are empty keys.
         let mut set = Set::default();
-        set.add("/a/", false, 0o644, &Arc::from(b"".as_slice()));
-        set.add("/a/b", false, 0o644, &Arc::from(b"".as_slice()));
+        for key in ["/a", "/a/b", "/a-", "/c", "/c-", "/c/d/e"] {
+            set.add(key, false, 0o644, &Arc::from(b"".as_slice()));
+        }
         set.settle();
-        assert_eq!((set.items.len(), set.refused.len()), (1, 0));
+        let names: Vec<&str> = set.items.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!((names, set.refused.len()), (vec!["a-", "a/b", "c-", "c/d/e"], 0));
     }
 }

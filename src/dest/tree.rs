@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::plan::Tree;
 use crate::sys::folder::Folder;
 use crate::sys::host;
-use crate::text::{fill, hex};
+use crate::text::{fill, hex, quoted};
 
 /// The list of what is ours.
 const LIST: &str = "..pilotfish";
@@ -150,11 +150,11 @@ impl Site {
         write().map_err(|e| self.error("write", LIST, &e))
     }
 
-    /// Removes names of ours; who has put something else in their place keeps it.
+    /// Removes those of these names of ours that are meant; who has put something else in their place keeps it.
     #[inline(never)]
-    fn remove<'a>(&self, names: impl DoubleEndedIterator<Item = &'a String>) -> Result<()> {
+    fn remove(&self, names: &[String], is_meant: &dyn Fn(&str) -> bool) -> Result<()> {
         // What is in a folder comes before the folder itself.
-        for line in names.rev() {
+        for line in names.iter().rev().filter(|n| is_meant(n)) {
             let bare = line.trim_end_matches('/');
             let Ok((folder, leaf)) = walk(&self.root, bare, None) else { continue };
             match folder.remove(leaf, line.ends_with('/')) {
@@ -232,15 +232,15 @@ fn has(list: &[String], name: &str) -> bool {
 }
 
 /// What stands in one list and not in the other.
-fn without<'a>(list: &'a [String], other: &[String]) -> Vec<&'a String> {
-    list.iter().filter(|n| !has(other, n)).collect()
+fn without(list: &[String], other: &[String]) -> Vec<String> {
+    list.iter().filter(|n| !has(other, n)).cloned().collect()
 }
 
 /// Syncs the folders that hold these names; those that cannot be are as good as they are.
 #[inline(never)]
-fn sync_folders<'a>(base: &Folder, names: impl Iterator<Item = &'a String>) {
+fn sync_folders(base: &Folder, names: &[String]) {
     let mut all = Vec::new();
-    for folder in names.flat_map(|n| folders_of(n)) {
+    for folder in names.iter().flat_map(|n| folders_of(n)) {
         insert(&mut all, folder);
     }
     for name in &all {
@@ -295,19 +295,24 @@ pub fn stage(dest: &Dest, tree: &Tree, set: &Set, is_whole: bool) -> Result<Opti
 
 /// What differs: `PATH: new or changed: a, b; gone: c`.
 #[inline(never)]
-fn words(path: &Path, fresh: &[String], gone: &[&String]) -> String {
+fn words(path: &Path, fresh: &[String], gone: &[String]) -> String {
     let mut text = path.to_string_lossy().into_owned();
     let mut mark = ": ";
-    for (what, names) in [("new or changed: ", fresh.iter().collect::<Vec<_>>()), ("gone: ", gone.to_vec())] {
-        for (i, name) in names.iter().take(NAMED).enumerate() {
-            text.push_str(if i > 0 { ", " } else { mark });
-            text.push_str(if i > 0 { "" } else { what });
-            text.extend(name.chars().map(|c| if c.is_control() { '?' } else { c }));
-            mark = "; ";
+    for (what, names) in [("new or changed: ", fresh), ("gone: ", gone)] {
+        if names.is_empty() {
+            continue;
         }
-        if let Some(more) = names.len().checked_sub(NAMED + 1) {
-            text.push_str(&fill(" and % more", &[&(more + 1).to_string()]));
+        let mut list = names.get(..names.len().min(NAMED)).unwrap_or(names).join(", ");
+        if list.contains(char::is_control) {
+            list = quoted(&list);
         }
+        if names.len() > NAMED {
+            list.push_str(&fill(" and % more", &[&(names.len() - NAMED).to_string()]));
+        }
+        for part in [mark, what, &list] {
+            text.push_str(part);
+        }
+        mark = "; ";
     }
     if mark == ": " {
         text.push_str(" is laid out in another way");
@@ -378,7 +383,7 @@ impl Staged {
         if site.is_swapped {
             site.write_list(&base, &self.new)?;
             site.own(&base.0, site.want.mode).map_err(|e| fail(&e))?;
-            sync_folders(&base, self.names.iter());
+            sync_folders(&base, &self.names);
         }
         Ok(())
     }
@@ -426,10 +431,11 @@ impl Staged {
         if all != *old {
             site.write_list(&site.root, &all)?;
         }
-        let mut gone: Vec<&String> = without(old, new);
-        gone.extend(self.stale.iter().filter(|n| !has(&self.names, n)));
-        let (first, last): (Vec<_>, Vec<_>) = gone.into_iter().partition(|n| self.is_in_way(n));
-        site.remove(first.into_iter())?;
+        let mut gone = without(old, new);
+        for name in self.stale.iter().filter(|n| !has(&self.names, n)) {
+            insert(&mut gone, name);
+        }
+        site.remove(&gone, &|n| self.is_in_way(n))?;
         let base = site.root.folder(&self.stage).map_err(|e| site.error("write", &self.stage, &e))?;
         for name in &self.fresh {
             let rename = || {
@@ -438,12 +444,12 @@ impl Staged {
             };
             rename().map_err(|e| site.error("write", name, &e))?;
         }
-        sync_folders(&site.root, self.fresh.iter());
-        site.remove(last.iter().copied())?;
+        sync_folders(&site.root, &self.fresh);
+        site.remove(&gone, &|_| true)?;
         if self.live.is_some() {
             let _ = site.root.remove(DATA, false);
         }
-        sync_folders(&site.root, last.into_iter());
+        sync_folders(&site.root, &gone);
         if all != *new { site.write_list(&site.root, new) } else { Ok(()) }
     }
 
@@ -456,11 +462,11 @@ impl Staged {
         site.relink(DATA, &self.stage)?;
         let now = std::mem::take(&mut self.stage);
         let _ = site.root.0.sync_all();
-        site.remove(before.iter().filter(|n| !has(&self.tops, n)))?;
+        site.remove(&before, &|n| !has(&self.tops, n))?;
         for top in self.tops.iter().filter(|top| !site.is_link(top)) {
             site.relink(top, &[DATA, "/", top].concat())?;
         }
-        site.remove(self.stale.iter())?;
+        site.remove(&self.stale, &|_| true)?;
         let _ = site.root.remove(LIST, false);
         let _ = site.root.0.sync_all();
         Ok(now)
