@@ -88,6 +88,8 @@ impl State {
     pub(super) fn forget_app_reload(&mut self) {
         if let Some(r) = self.reloads.last_mut() {
             r.wanted = None;
+            r.backoff.succeeded();
+            r.said = None;
             if r.running.as_ref().is_some_and(|r| r.id == 0) {
                 r.running = None;
             }

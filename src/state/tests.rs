@@ -14,8 +14,12 @@ use crate::template::scope::Scope;
 const TERM: i32 = 15;
 const HUP: i32 = 1;
 
+fn command() -> Command {
+    Command { argv: vec!["c".into()], form: Form::Words, timeout: 1_000 }
+}
+
 fn template(keys: &str, check: bool, reload: bool, group: usize) -> Template {
-    let command = Command { argv: vec!["c".into()], form: Form::Words, timeout: 1_000 };
+    let command = command();
     let dest = Dest { path: "/d".into(), mode: None, uid: None, gid: None, make_dirs: false };
     Template {
         name: "t".into(),
@@ -943,4 +947,88 @@ fn usr1_is_debug_where_there_is_no_app_for_it() {
     let mut w = World::new(plan(vec![template("/", false, false, 0)], Reload::None));
     w.run_app();
     assert_eq!(names(&w.feed(Event::Signal(10))), "signal10");
+}
+
+#[test]
+fn newer_files_are_told_at_once_though_an_older_reload_waits() {
+    let mut w = elsewhere(request(false));
+    w.data("1");
+    w.tick();
+    w.rendered(0, vec![(0, staged())]);
+    w.committed(0, &[0]);
+    for _ in 0..8 {
+        let run = w.tick();
+        assert_eq!(names(&run), "appreload");
+        w.feed(Event::CommandEnded { id: command_id(&run), how: Err("refused".into()) });
+        w.now = w.state.deadline().unwrap();
+    }
+    let run = w.tick();
+    w.feed(Event::CommandEnded { id: command_id(&run), how: Err("refused".into()) });
+    assert!(w.state.deadline().unwrap() > w.now + 5_000, "ever more slowly");
+    w.now += 200;
+    let run = change(&mut w, "2");
+    assert_eq!(names(&run), "appreload");
+    w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(0)) });
+    assert_eq!((w.tick().len(), w.state.deadline()), (0, None));
+}
+
+impl World {
+    fn unready(&self) -> String {
+        self.state.facts(self.now).unready.unwrap_or_default()
+    }
+}
+
+#[test]
+fn why_it_is_not_ready() {
+    let mut p = plan(vec![template("/", true, false, 0)], Reload::Command(command()));
+    p.max_outage = Some(1_000);
+    let mut w = World::new(p);
+    assert_eq!(w.unready(), "waiting for the first configuration: no answer from src");
+    w.data("1");
+    w.tick();
+    let reads = w.reads.clone();
+    let refused = vec!["cannot make a file of the key x".to_string()];
+    w.feed(Event::Rendered {
+        group: 0,
+        results: vec![Rendered { template: 0, reads, refused, outcome: Outcome::Same }],
+    });
+    w.tick();
+    assert_eq!(w.unready(), "main program is being started");
+    w.feed(Event::AppStarted);
+    assert_eq!(w.unready(), "cannot make a file of the key x");
+    // The key is gone; what is rendered then is refused by its check, and accepted later.
+    w.now = 1_000;
+    w.data("2");
+    w.tick();
+    let run = w.rendered(0, vec![(0, staged())]);
+    assert_eq!(w.unready(), "", "what is on its way is no failure");
+    w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(3)) });
+    assert_eq!(w.unready(), "Config check failed: exit status 3: /d is not changed");
+    w.now = 2_000;
+    w.data("3");
+    w.tick();
+    let run = w.rendered(0, vec![(0, staged())]);
+    w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(0)) });
+    w.committed(0, &[0]);
+    // The reload fails, until the app is a new one.
+    let run = w.tick();
+    assert_eq!((names(&run).as_str(), w.unready().as_str()), ("appreload", ""));
+    w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(4)) });
+    assert_eq!(w.unready(), "the reload command failed: exit status 4");
+    w.feed(Event::AppStarted);
+    assert_eq!(w.unready(), "");
+    // A source in trouble counts when it lasts; one that has not what it was asked for counts at once.
+    w.feed(Event::Trouble { watch: 0, text: "down".into(), retry: 100 });
+    w.now += 1_000;
+    assert_eq!(w.unready(), "");
+    w.now += 1;
+    assert_eq!(w.unready(), "down");
+    w.feed(Event::Recovered { watch: 0 });
+    assert_eq!(w.unready(), "");
+    w.feed(Event::Trouble { watch: 0, text: "there is no such map".into(), retry: 0 });
+    assert_eq!(w.unready(), "there is no such map");
+    w.data("3");
+    assert_eq!(w.unready(), "");
+    w.feed(Event::Signal(TERM));
+    assert_eq!(w.unready(), "stopping");
 }
