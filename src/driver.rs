@@ -23,6 +23,7 @@ use crate::sys::socket::{Wait, wait_any};
 use crate::sys::{host, signal, terminal, thread};
 use crate::telemetry::{self, server::Server};
 use crate::template::{Context, Template};
+use crate::tls;
 
 /// Most bytes one render may give.
 const MAX_RENDER: usize = 64 << 20;
@@ -202,7 +203,9 @@ fn generation(
                 let moment = now();
                 server.turn(clock(), &|path| {
                     let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-                    telemetry::answer(path, &driver.state.facts(moment), moment, wall)
+                    let mut facts = driver.state.facts(moment);
+                    facts.certificates = tls::ends();
+                    telemetry::answer(path, &facts, moment, wall)
                 });
                 let mut all = server.awaited();
                 all.push((pipe.reader(), Wait::Read));

@@ -272,6 +272,28 @@ fn probe_asks_whom_one_names() {
     }
 }
 
+#[test]
+fn when_a_certificate_ends_is_a_metric_and_probe_speaks_tls() {
+    let pki = Pki::new();
+    let root = pki.root(&Ask::authority("root"));
+    let server = TlsServer::start(&pki.issue(&root, &Ask::server("IP:127.0.0.1").valid(-10, 3 * 86_400)), &[]);
+    let w = World::new();
+    let toml = "[[template]]\nname = 'x.tmpl'\ntext = '{{getv \"/app/v\"}}'\ndest = '$D/out'\nkeys = ['/app']\n[source.t]\nwait = '1s'\n";
+    let toml = format!("{toml}ca = '{}'\nurl = '{}'\n", root.cert(), server.source()).replace("$D/", &w.path(""));
+    let proc = pilotfish().env("PILOTFISH_CONFIG", toml).env("PILOTFISH_LISTEN", w.listen()).spawn();
+    wait_file(w.dir.join("out"), OVER_TLS, WAIT);
+    let name = "pilotfish_certificate_expiry_timestamp_seconds{certificate=\"the certificate of 127.0.0.1\"}";
+    let Some(end) = w.metric(name) else { proc.fail(&w.get("/metrics").text()) };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    proc.check((3 * 86_400 - 600..=3 * 86_400).contains(&(end - now)), &format!("{} s from now", end - now));
+    let url = server.source().replace("consul+", "") + "/v1/kv/app?recurse";
+    let probe = |more: &[&str]| pilotfish().args(["probe", &url]).args(more).run(WAIT);
+    probe(&["--ca", root.cert()]).expect_exit(Exit::Code(0), WAIT);
+    let proc = probe(&[]);
+    proc.expect_exit(Exit::Code(1), WAIT);
+    proc.check(proc.stderr().contains("not trusted"), "it should say why");
+}
+
 /// A real Prometheus that takes its rules from the folder.
 fn prometheus(dir: &TempDir, port: u16) -> Proc {
     let rules = dir.join("rules").display().to_string();

@@ -2,7 +2,8 @@
 //! curl: Docker's HEALTHCHECK, exec probes of Kubernetes.
 
 use super::options::{Options, time};
-use super::{World, native, reload};
+use super::table::Document;
+use super::{World, identity, native, reload};
 use crate::error::{Error, Result};
 use crate::plan::{Reload, Request};
 use crate::telemetry::server;
@@ -45,6 +46,10 @@ pub fn read(door: &str, args: &[String], world: &World) -> Result<Box<Request>> 
     r.shown = r.shown.split(' ').next_back().unwrap_or("").to_string();
     if is_bare {
         r.path.clear();
+    }
+    if r.address.starts_with("https://") {
+        let none = Document::parse("", "")?;
+        identity::add_table(&mut r.tls, true, &none.root(), Some(&options))?;
     }
     r.timeout = options.parsed("timeout", time).unwrap_or(5_000);
     Ok(r)

@@ -61,6 +61,8 @@ pub struct Facts {
     pub sources: Vec<SourceFact>,
     /// The app runs; `None`: there is none to run.
     pub app_runs: Option<bool>,
+    /// Whose certificates are in use, and when they end, in seconds since 1970. Who asks adds them.
+    pub certificates: Vec<(String, i64)>,
 }
 
 impl Tally {
@@ -136,6 +138,7 @@ impl State {
             tally: self.tally.clone(),
             sources,
             app_runs: self.plan.app.as_ref().map(|_| matches!(self.app.phase, Phase::Running)),
+            certificates: Vec::new(),
         }
     }
 }

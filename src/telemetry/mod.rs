@@ -30,12 +30,13 @@ pub static TIMES: [(&str, Count, &str); 3] = [
 ];
 
 /// All that is neither.
-pub static GAUGES: [(&str, &str); 5] = [
+pub static GAUGES: [(&str, &str); 6] = [
     ("pilotfish_build_info", "Always 1; the label says which version it is."),
     ("pilotfish_ready", "Whether /readyz says yes."),
     ("pilotfish_app_running", "Whether the app runs."),
     ("pilotfish_source_up", "Whether a source works."),
     ("pilotfish_source_keys", "The keys a source gave."),
+    ("pilotfish_certificate_expiry_timestamp_seconds", "When a certificate in use ends."),
 ];
 
 /// An answer.
@@ -99,7 +100,7 @@ fn metrics(facts: &Facts, now: Millis, wall: u64) -> String {
         }
     }
     for (i, (name, help)) in GAUGES.iter().enumerate() {
-        if i == 2 && facts.app_runs.is_none() {
+        if (i == 2 && facts.app_runs.is_none()) || (i == 5 && facts.certificates.is_empty()) {
             continue;
         }
         page.metric(name, Kind::Gauge, help);
@@ -107,6 +108,11 @@ fn metrics(facts: &Facts, now: Millis, wall: u64) -> String {
             0 => page.sample(name, ("version", env!("CARGO_PKG_VERSION")), "1"),
             1 => page.sample(name, ("", ""), bit(facts.unready.is_none())),
             2 => page.sample(name, ("", ""), bit(facts.app_runs == Some(true))),
+            5 => {
+                for (whose, end) in &facts.certificates {
+                    page.sample(name, ("certificate", whose), &end.to_string());
+                }
+            }
             _ => {
                 for source in &facts.sources {
                     let keys = source.keys.to_string();
@@ -133,7 +139,14 @@ mod tests {
         }
         let source = |name: &str, is_up: bool| SourceFact { name: name.to_string(), is_up, keys: 3 };
         let sources = vec![source("a \"b\"", true), source("c", false)];
-        Facts { unready: None, unstarted: None, tally, sources, app_runs: Some(true) }
+        Facts {
+            unready: None,
+            unstarted: None,
+            tally,
+            sources,
+            app_runs: Some(true),
+            certificates: vec![("mine".to_string(), 99)],
+        }
     }
 
     #[test]
@@ -161,6 +174,7 @@ mod tests {
             "pilotfish_source_up{source=\"a \\\"b\\\"\"} 1",
             "pilotfish_source_up{source=\"c\"} 0",
             "pilotfish_source_keys{source=\"c\"} 3",
+            "pilotfish_certificate_expiry_timestamp_seconds{certificate=\"mine\"} 99",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in:\n{page}");
         }

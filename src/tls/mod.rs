@@ -42,6 +42,9 @@ const MAX_FILE: u64 = 16 << 20;
 /// A certificate is spoken of when less than a tenth of its time is left, but not more than so many seconds ahead.
 const AHEAD: i64 = 14 * 86_400;
 
+/// So many certificates are remembered for those who ask.
+const SEEN: usize = 16;
+
 /// What the connections to one server, or to several that are trusted in the same way, have in common.
 pub struct Context {
     tls: Tls,
@@ -58,6 +61,8 @@ struct Held {
     notes: Vec<String>,
     /// What was said.
     said: Vec<String>,
+    /// When certificates that were seen end, in seconds since 1970; the latest first.
+    ends: Vec<(String, i64)>,
 }
 
 /// A file as it was: its number, length and last change; nothing of a file that is not there.
@@ -69,6 +74,21 @@ fn stamp(of: io::Result<Metadata>) -> Stamp {
 
 /// All contexts in use: several watches of one source share the authorities they have read.
 static SHARED: Mutex<Vec<std::sync::Weak<Context>>> = Mutex::new(Vec::new());
+
+/// Whose certificates are in use, and when they end, in seconds since 1970.
+#[inline(never)]
+pub fn ends() -> Vec<(String, i64)> {
+    let mut all: Vec<(String, i64)> = Vec::new();
+    for context in SHARED.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(std::sync::Weak::upgrade) {
+        for (whose, end) in &context.held.lock().unwrap_or_else(PoisonError::into_inner).ends {
+            match all.iter_mut().find(|(other, _)| other == whose) {
+                Some((_, first)) => *first = (*first).min(*end),
+                None => all.push((whose.clone(), *end)),
+            }
+        }
+    }
+    all
+}
 
 impl Context {
     /// The context of these settings. Nothing is read yet.
@@ -135,11 +155,14 @@ impl Context {
         }
     }
 
-    /// Says when a certificate has ended or soon will.
+    /// Says when a certificate has ended or soon will, and remembers it.
     #[inline(never)]
     fn foretell(&self, held: &mut Held, what: &str, [begin, end]: [i64; 2]) {
         let now =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+        held.ends.retain(|(whose, _)| whose != what);
+        held.ends.insert(0, (what.to_string(), end));
+        held.ends.truncate(SEEN);
         let ahead = (end.saturating_sub(begin) / 10).clamp(0, AHEAD);
         let pattern = match end.saturating_sub(now) {
             ..0 => "% expired on %",
