@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
+use pilotfish::formats::yaml;
 use pilotfish::front::flags::{self, Flag};
 use pilotfish::front::reconfig::KEYS;
 use pilotfish::front::{self, Invocation, World, config_controller, kv, options, probe, reconfig};
 use pilotfish::plan::{Plan, SourceKind};
 use pilotfish::store::{Snapshot, View};
 use pilotfish::template::{Context, Dialect, Template, funcs};
+use pilotfish::value::Value;
 use pilotfish::{driver, error, telemetry};
 use std::collections::BTreeSet;
 use std::fs;
@@ -173,6 +175,82 @@ fn the_example_of_folders_of_files() {
     assert!(plan.templates[0].tree.as_ref().is_some_and(|t| t.is_swapped && t.dir_mode == 0o755));
     assert_eq!((plan.telemetry.as_deref(), prefixes(&plan)), (Some("127.0.0.1:9100"), vec!["/prometheus/rules/"]));
     driver::check(&plan).unwrap();
+}
+
+/// A value inside of maps.
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |v, key| v.as_map()?.get(key))
+}
+
+fn texts(value: Option<&Value>) -> Vec<String> {
+    value.and_then(Value::as_list).unwrap_or(&[]).iter().map(|v| v.as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn the_manifests_for_kubernetes() {
+    for (file, root, wanted) in [
+        ("prometheus.yaml", "/config", vec![("monitoring", "prometheus", false)]),
+        ("nginx.yaml", "/config", vec![("web", "nginx", false), ("web", "site", true)]),
+    ] {
+        let path = top("scratch-image/examples/kubernetes").join(file);
+        let all = yaml::parse(file, &fs::read_to_string(&path).unwrap()).unwrap();
+        let kind = |kind: &str| all.iter().find(|d| at(d, "kind").and_then(Value::as_str) == Some(kind)).unwrap();
+        let pod = at(kind("Deployment"), "spec.template.spec").unwrap();
+        assert!(matches!(at(pod, "securityContext.runAsNonRoot"), Some(Value::Bool(true))), "{file}");
+        let mut plans = Vec::new();
+        for key in ["initContainers", "containers"] {
+            for c in at(pod, key).and_then(Value::as_list).unwrap_or(&[]) {
+                for (name, want) in [("allowPrivilegeEscalation", false), ("readOnlyRootFilesystem", true)] {
+                    let found = at(c, "securityContext").and_then(|s| at(s, name));
+                    assert!(matches!(found, Some(Value::Bool(b)) if *b == want), "{file}: {name}");
+                }
+                assert_eq!(texts(at(c, "securityContext.capabilities.drop")), ["ALL"], "{file}");
+                let probe = texts(at(c, "startupProbe.exec.command"));
+                if probe.is_empty() {
+                    continue; // not ours
+                }
+                let mut vars: Vec<(String, String)> = at(c, "env")
+                    .and_then(Value::as_list)
+                    .unwrap()
+                    .iter()
+                    .map(|v| ["name", "value"].map(|k| at(v, k).and_then(Value::as_str).unwrap().to_string()).into())
+                    .collect();
+                vars.push(("KUBERNETES_SERVICE_HOST".to_string(), "10.0.0.1".to_string()));
+                let missing = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+                let world = World { vars: &vars, read: &missing, files: &|_| Ok(Vec::new()) };
+                assert_eq!(probe[0], "/pilotfish");
+                let Ok(Invocation::Probe(asked)) = front::read("pilotfish", &probe[1..], &world) else {
+                    panic!("{probe:?}")
+                };
+                assert_eq!((asked.address.as_str(), asked.path.as_str()), ("http://localhost:9100", "/startupz"));
+                let args = texts(at(c, "args"));
+                let Ok(Invocation::Run(plan)) = front::read("pilotfish", &args, &world) else {
+                    panic!("{file}: {args:?}")
+                };
+                plans.push(plan);
+            }
+        }
+        let [plan] = plans.as_slice() else { panic!("{file}: {} containers of ours", plans.len()) };
+        driver::check(plan).unwrap();
+        assert_eq!((dests(plan), plan.telemetry.as_deref()), (vec![root.to_string()], Some(":9100")));
+        assert!(plan.templates[0].tree.as_ref().is_some_and(|t| t.is_swapped));
+        // It may read what it is to read, and no more.
+        let mut found = Vec::new();
+        for source in &plan.sources {
+            let SourceKind::Kubernetes(k) = &source.kind else { panic!("{file}: {}", source.name) };
+            found.push((k.namespace.as_str(), k.name.as_str(), k.is_secret));
+        }
+        assert_eq!(found, wanted, "{file}");
+        let rules: Vec<_> = at(kind("Role"), "rules").and_then(Value::as_list).unwrap().to_vec();
+        assert_eq!(rules.len(), wanted.len());
+        for (rule, (_, name, is_secret)) in rules.iter().zip(wanted) {
+            assert_eq!(texts(at(rule, "resources")), [if is_secret { "secrets" } else { "configmaps" }]);
+            assert_eq!(
+                (texts(at(rule, "resourceNames")), texts(at(rule, "verbs"))),
+                (vec![name.to_string()], vec!["list".to_string(), "watch".to_string()])
+            );
+        }
+    }
 }
 
 #[test]

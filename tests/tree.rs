@@ -441,3 +441,73 @@ fn two_sources_in_one_folder_and_a_prefix() {
     proc.expect_exit(Exit::Code(78), WAIT);
     proc.check(proc.stderr().contains("`tree.0.source` names no [source.three]"), "the source should be named");
 }
+
+/// As scratch-image/examples/kubernetes/nginx.yaml has it: two sources in one folder, checked by nginx where it is staged.
+#[test]
+fn nginx_takes_a_folder_that_its_own_check_has_seen() {
+    let w = World::new();
+    let (port, nginx) = (free_port(), server_bin("nginx").display().to_string());
+    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|n| format!("{n}_temp_path {};", w.path("tmp")))
+        .concat();
+    let conf = format!(
+        "pid {};\nerror_log stderr;\nevents {{}}\nhttp {{ access_log off; {temp}\n\
+         server {{ listen 127.0.0.1:{port}; include parts/site.conf; }} }}\n",
+        w.path("nginx.pid")
+    );
+    let part = |text: &str| w.publish(&[("nginx.conf", &conf), ("parts/site.conf", text)]);
+    part("location / { return 200 one; }");
+    w.dir.write("more/extra", "x");
+    let toml = format!(
+        "[source.more]\nurl = 'dir:$D/more'\n[[tree]]\ndest = '$D/out'\nsource = ['keys', 'more']\natomic = true\n\
+         check = ['{nginx}', '-t', '-q', '-e', 'stderr', '-c', '{{src}}/nginx.conf']\nrollback = true\n\
+         [app]\ncommand = ['{nginx}', '-e', 'stderr', '-c', '$D/out/nginx.conf', '-g', 'daemon off;']\n\
+         reload = 'HUP'\nstop_signal = 'QUIT'\n"
+    );
+    let proc = w.start(&toml);
+    let says = |want: &str| {
+        wait_until(WAIT, &format!("nginx to say {want}"), || {
+            http("GET", &format!("127.0.0.1:{port}"), "/", &[], b"").ok().filter(|r| r.text() == want)
+        });
+    };
+    says("one");
+    part("location / { return 200 two }"); // no semicolon
+    proc.wait_line("Config check failed: exit status 1", WAIT);
+    assert_eq!(w.dir.read("out/parts/site.conf"), "location / { return 200 one; }");
+    part("location / { return 200 three; }");
+    says("three");
+    proc.signal(libc::SIGTERM);
+    proc.expect_exit(Exit::Code(0), WAIT);
+}
+
+#[test]
+fn a_full_disk_keeps_the_old_files_and_leaves_nothing() {
+    for tree in [TREE, ATOMIC] {
+        let w = World::new();
+        w.publish(&[("a", "1"), ("s/b", "2")]);
+        w.dir.mkdir("out");
+        // SAFETY: plain system call.
+        let user: &[&str] = if unsafe { libc::geteuid() } == 0 { &[] } else { &["--user", "--map-root-user"] };
+        let toml = format!("[source.keys]\nurl = 'dir:$D/keys'\n{tree}").replace("$D/", &w.path(""));
+        let script = format!("mount -t tmpfs -o size=64k none '{}' && exec \"$0\"", w.path("out"));
+        let proc = Cmd::new("unshare")
+            .arg("--mount")
+            .args(user)
+            .args(["--", "sh", "-ec", &script])
+            .arg(pilotfish_bin())
+            .env("PILOTFISH_CONFIG", toml)
+            .spawn();
+        proc.wait_line("has been updated", WAIT);
+        let out = PathBuf::from(format!("/proc/{}/root{}", proc.pid(), w.path("out")));
+        assert_eq!(seen(&out), ["a=1", "s/b=2"], "{}", proc.report());
+        let big = "x".repeat(100_000);
+        w.publish(&[("a", "3"), ("s/b", &big), ("c", "4")]);
+        proc.wait_line("s/b: No space left on device", WAIT);
+        assert_eq!(seen(&out), ["a=1", "s/b=2"]);
+        w.publish(&[("a", "3"), ("s/b", "5")]);
+        wait_until(WAIT, "the files that fit", || (seen(&out) == ["a=3", "s/b=5"]).then_some(()));
+        wait_until(WAIT, "an end of what was staged", || {
+            (ours(&out).len() == if tree == TREE { 1 } else { 3 }).then_some(())
+        });
+    }
+}
