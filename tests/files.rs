@@ -166,6 +166,7 @@ fn a_configmap_volume_is_followed_through_its_swaps() {
         publish(&format!("..2026_{i}"), Some(&format!("..2026_{}", i - 1)), &format!("a{i}"), &format!("b{i}"));
         proc.wait_line(&format!("config: a{i} b{i} pid"), WAIT);
     }
+    proc.wait_nth_line(5, "has been updated", WAIT); // the app's words may be read before ours
     // Each swap was one change: no empty and no mixed moment.
     proc.check(count(&proc, "config: ") == 5, "five contents should be five configurations");
     proc.check(count(&proc, "has been updated") == 5, "five contents should be five writes");
