@@ -49,7 +49,8 @@ Usage of config-controller: [FLAGS] [-- PROGRAM [ARGS...]]
 
 /// Flags of Go's and Kubernetes' libraries that users pass.
 static FOREIGN: &str = "logtostderr? alsologtostderr? stderrthreshold vmodule log_backtrace_at log-backtrace-at log_dir \
-                        log-dir log_file log-file log-flush-frequency skip_headers? skip-headers? one-output?";
+                        log-dir log_file log-file log-flush-frequency skip_headers? skip-headers? one-output? \
+                        one_output? add_dir_header? skip_log_headers? log_file_max_size";
 
 /// Reads the command line behind `config-controller` into the plan, or gives what to print.
 ///

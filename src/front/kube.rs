@@ -32,7 +32,14 @@ pub fn access(k: &mut Kubernetes, kubeconfig: Option<&str>, world: &World) -> Re
     let is_pod = world.var("KUBERNETES_SERVICE_HOST").is_some();
     match (kubeconfig.or(world.var("KUBECONFIG")), world.var("HOME")) {
         (Some(path), _) => by_file(k, Path::new(path), world),
-        (None, Some(home)) if !is_pod => by_file(k, &Path::new(home).join(".kube/config"), world),
+        (None, Some(home)) if !is_pod => {
+            let path = Path::new(home).join(".kube/config");
+            // Nobody has named it: where there is none, what is missing is a name.
+            match (world.read)(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => by_account(k, world),
+                _ => by_file(k, &path, world),
+            }
+        }
         _ => by_account(k, world),
     }
 }

@@ -70,7 +70,7 @@ fn more_objects_modes_and_ports() {
     let plan = enter(
         "-configroot /c -configmap a -secret=s/b --configmap=n/c --selector=n/app=web --selector app.io/x=y,z --mode 0640 \
          --dir-mode=700 --atomic-dir --health-port 8080 --max-outage=10m --v=4 --logtostderr --stderrthreshold 2 --log-dir=/x \
-         --skip_headers=true --reload-http http://h/r --reload-http-method get -- app -v",
+         --skip_headers=true --add_dir_header --log_file_max_size 9 --one_output --skip_log_headers --reload-http http://h/r --reload-http-method get -- app -v",
     );
     let plan = plan.unwrap();
     let want = [

@@ -154,6 +154,8 @@ fn the_nearest_way_in_is_taken() {
     let named = [pod[0], ("KUBECONFIG", "kc")];
     assert_eq!(enter(CONFIG, &named, None).unwrap().addresses[0], "https://[::1]:6443");
     assert!(enter(CONFIG, &named, Some("gone")).is_err());
+    let empty = [("HOME", "/home/new")];
+    assert!(enter(CONFIG, &empty, None).err().unwrap().contains("name a kubeconfig (--kubeconfig FILE)"));
     assert!(enter(CONFIG, &[], None).err().unwrap().contains("name a kubeconfig (--kubeconfig FILE)"));
 }
 
