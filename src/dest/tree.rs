@@ -366,7 +366,8 @@ impl Staged {
         }
         let stage = [STAGE, &String::from_utf8_lossy(&random)].concat();
         let site = &self.site;
-        let fail = |e: &io::Error| site.error("write", &stage, e);
+        // Without its random name: the same failure is the same message, which is said once.
+        let fail = |e: &io::Error| Error::io(&fill("write in the folder %", &[&site.path.to_string_lossy()]), e);
         site.root.make(&stage).map_err(|e| fail(&e))?;
         self.stage.clone_from(&stage);
         let base = site.root.folder(&stage).map_err(|e| fail(&e))?;

@@ -315,3 +315,13 @@ fn a_reader_of_the_content_before_is_not_cut_off() {
     }
     assert_eq!(bed.ours().len(), 3, "{:?}", bed.ours());
 }
+
+/// It is tried again and again, and said once: as long as it is the same.
+#[test]
+fn a_folder_that_cannot_be_written_in_gives_the_same_message_each_time() {
+    let dest = Dest { path: "/proc".into(), mode: None, uid: None, gid: None, make_dirs: true };
+    let tree = Tree { parts: Vec::new(), dir_mode: 0o755, is_swapped: false };
+    let say = || stage(&dest, &tree, &Bed::set(&[("a", "1")]), false).err().unwrap().text;
+    assert_eq!(say(), say());
+    assert!(say().starts_with("cannot write in the folder /proc: "), "{}", say());
+}
