@@ -23,7 +23,7 @@ pub struct Template {
     pub said: Option<String>,
     /// New content is staged.
     staged: bool,
-    /// Its check refused this content: it is not announced again at each try.
+    /// Its check or the disk refused this content: it is not announced again at each try.
     pub refused: bool,
     /// That it is written in place was said.
     said_in_place: bool,
@@ -50,7 +50,7 @@ pub struct Group {
     pub is_failing: bool,
     /// Its first attempt is over, well or not.
     tried: bool,
-    /// Some of its files are new, others failed to be: the app is told when all are.
+    /// Some of its files are new, others failed to be: the app is told when all are in place.
     untold: bool,
 }
 
@@ -74,6 +74,11 @@ struct Check {
 }
 
 impl Group {
+    /// `untold`: the app is to be told of its files even when they are as they should be.
+    pub fn new(untold: bool) -> Group {
+        Group { untold, ..Group::default() }
+    }
+
     /// Something its templates depend on changed.
     pub fn changed(&mut self, now: Millis) {
         let first = self.pending.map_or(now, |(first, _)| first);
@@ -394,6 +399,7 @@ impl State {
                 Err(e) => {
                     failed = true;
                     t.needed = true;
+                    t.refused = true;
                     if t.said.as_ref() != Some(&e.text) {
                         out.push(Action::Log(Level::Error, Voice::Confd, e.text.clone()));
                         t.said = Some(e.into_text());
@@ -474,7 +480,12 @@ impl State {
     pub(super) fn missing(&self) -> String {
         let silent = self.silent_sources();
         if !silent.is_empty() {
-            return format!("no answer from {}", silent.join(", "));
+            // Why the first of them is silent says more than its name.
+            let trouble = self.watches.iter().filter(|w| w.snapshot.is_none()).find_map(|w| w.trouble.as_ref());
+            return match trouble {
+                Some((_, text)) => text.clone(),
+                None => format!("no answer from {}", silent.join(", ")),
+            };
         }
         let mut texts: Vec<&str> = self.templates.iter().filter_map(|t| t.said.as_deref()).collect();
         texts.truncate(3);

@@ -244,9 +244,12 @@ impl State {
     /// Nothing happened yet. `seed` is for jitter.
     pub fn new(plan: Arc<Plan>, seed: u64) -> State {
         let groups = plan.templates.iter().map(|t| t.group + 1).max().unwrap_or(0);
+        // Who runs elsewhere may not have heard of files that are in place: their reload may have failed until we were
+        // ended. It is told at each start; but not by who is started again and again to look (--once).
+        let is_told = plan.app.is_none() && plan.target.is_some() && !plan.once && !plan.noop;
         State {
             watches: plan.watches.iter().map(|_| watch::Watch::default()).collect(),
-            groups: (0..groups).map(|_| group::Group::default()).collect(),
+            groups: (0..groups).map(|_| group::Group::new(is_told)).collect(),
             templates: plan.templates.iter().map(|_| group::Template::default()).collect(),
             // One for each template's own command, and the last for the app.
             reloads: (0..=plan.templates.len()).map(|_| reload::Reload::default()).collect(),

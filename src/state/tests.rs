@@ -63,6 +63,8 @@ struct World {
     state: State,
     now: Millis,
     logs: Vec<String>,
+    /// Those that are logged by default.
+    loud: Vec<String>,
     /// Reads given with each render.
     reads: Reads,
 }
@@ -71,7 +73,7 @@ impl World {
     fn new(plan: Plan) -> World {
         let mut reads = Reads::default();
         reads.under("/");
-        let mut w = World { state: State::new(Arc::new(plan), 1), now: 0, logs: Vec::new(), reads };
+        let mut w = World { state: State::new(Arc::new(plan), 1), now: 0, logs: Vec::new(), loud: Vec::new(), reads };
         assert!(w.feed(Event::Start).is_empty());
         w
     }
@@ -82,7 +84,12 @@ impl World {
         let mut rest = Vec::new();
         for a in out {
             match a {
-                Action::Log(_, _, text) => self.logs.push(text),
+                Action::Log(level, _, text) => {
+                    if level != Level::Debug {
+                        self.loud.push(text.clone());
+                    }
+                    self.logs.push(text);
+                }
                 a => rest.push(a),
             }
         }
@@ -433,6 +440,46 @@ fn somebody_elsewhere_is_told_of_the_first_files_too() {
         assert_eq!(w.state.deadline(), None);
     }
     assert_eq!(names(&w.feed(Event::Signal(TERM))), "rest15");
+}
+
+/// A reload that failed until we were ended must not be forgotten by the next of us.
+#[test]
+fn somebody_elsewhere_is_told_at_each_start_of_files_that_are_in_place() {
+    for (once, want) in [(false, "appreload"), (true, "rest15")] {
+        let mut p = plan(vec![template("/", false, false, 0)], Reload::None);
+        (p.app, p.target, p.once) = (None, Some(request(false)), once);
+        let mut w = World::new(p);
+        w.data("1");
+        assert_eq!(names(&w.tick()), "render0");
+        w.rendered(0, vec![(0, Outcome::Same)]);
+        assert_eq!(names(&w.tick()), want);
+    }
+    let mut w = elsewhere(request(false));
+    let run = change(&mut w, "1");
+    w.feed(Event::CommandEnded { id: command_id(&run), how: Ok(Ended::Exit(0)) });
+    w.now += 10_000;
+    w.data("2");
+    assert_eq!(names(&w.tick()), "render0");
+    w.rendered(0, vec![(0, Outcome::Same)]);
+    assert_eq!(names(&w.tick()), "", "later only of new ones");
+}
+
+/// A full disk is tried again and again; what is to be written is said once.
+#[test]
+fn files_that_cannot_be_put_in_place_are_announced_once() {
+    let mut w = World::new(plan(vec![template("/", false, false, 0)], Reload::Signal(HUP)));
+    w.data("1");
+    assert_eq!(names(&w.tick()), "render0");
+    for _ in 0..3 {
+        w.rendered(0, vec![(0, staged())]);
+        let result = Err(Error::new(crate::error::Kind::Transient, "cannot write it"));
+        w.feed(Event::Committed { group: 0, results: vec![Committed { template: 0, result }] });
+        w.now = w.state.deadline().unwrap().max(w.now + 60_000);
+        assert_eq!(names(&w.tick()), "render0");
+    }
+    for text in ["differs", "cannot write it"] {
+        assert_eq!(w.loud.iter().filter(|t| *t == text).count(), 1, "{text}");
+    }
 }
 
 #[test]
@@ -984,6 +1031,8 @@ fn why_it_is_not_ready() {
     p.max_outage = Some(1_000);
     let mut w = World::new(p);
     assert_eq!(w.unready(), "waiting for the first configuration: no answer from src");
+    w.feed(Event::Trouble { watch: 0, text: "403".into(), retry: 100 });
+    assert_eq!(w.unready(), "waiting for the first configuration: 403");
     w.data("1");
     w.tick();
     let reads = w.reads.clone();
