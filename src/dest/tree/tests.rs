@@ -321,7 +321,7 @@ fn a_reader_of_the_content_before_is_not_cut_off() {
 fn a_folder_that_cannot_be_written_in_gives_the_same_message_each_time() {
     let dest = Dest { path: "/proc".into(), mode: None, uid: None, gid: None, make_dirs: true };
     let tree = Tree { parts: Vec::new(), dir_mode: 0o755, is_swapped: false };
-    let say = || stage(&dest, &tree, &Bed::set(&[("a", "1")]), false).err().unwrap().text;
+    let say = || stage(&dest, &tree, &Bed::set(&[("a", "1")]), false).err().unwrap().into_text();
     assert_eq!(say(), say());
     assert!(say().starts_with("cannot write in the folder /proc: "), "{}", say());
 }
