@@ -208,6 +208,9 @@ impl Server {
     #[inline(never)]
     fn kept(&self) -> Option<Box<Connection>> {
         let c = self.idle.take()?;
+        if let Some(session) = &c.session {
+            session.look_ahead();
+        }
         let is_good = c.socket.until.saturating_add(IDLE) > clock()
             && c.socket.is_quiet()
             && self.tls.as_ref().is_none_or(|tls| tls.is_fresh());

@@ -12,6 +12,8 @@ pub struct Certificate<'a> {
     issuer: &'a [u8],
     /// Seconds since 1970 when it begins and ends to be valid.
     pub valid: [i64; 2],
+    /// It is of version 1 and has no extensions.
+    is_old: bool,
     /// What follows the validity.
     rest: &'a [u8],
 }
@@ -21,14 +23,15 @@ impl<'a> Certificate<'a> {
     pub fn read(der: &'a [u8]) -> Option<Certificate<'a>> {
         let mut tbs = Der(Der(der::only(der, SEQUENCE)?).expect(SEQUENCE)?);
         let mut first = tbs.element()?;
-        if first.0 == 0xa0 {
+        let is_old = first.0 != 0xa0;
+        if !is_old {
             first = tbs.element()?; // the version stands in front of the serial number
         }
         let (_serial, _algorithm) = (first, tbs.expect(SEQUENCE)?);
         let issuer = tbs.expect(SEQUENCE)?;
         let mut validity = Der(tbs.expect(SEQUENCE)?);
         let valid = [seconds(validity.element()?)?, seconds(validity.element()?)?];
-        Some(Certificate { issuer, valid, rest: tbs.0 })
+        Some(Certificate { issuer, valid, is_old, rest: tbs.0 })
     }
 
     /// The names it is for (RFC 5280, 4.2.1.6), those of servers and their addresses, fit for a message.
@@ -50,6 +53,13 @@ impl<'a> Certificate<'a> {
             }
         }
         all
+    }
+
+    /// Whether it is an authority's (RFC 5280, 4.2.1.9), which may sign others. Those of version 1 cannot say so; who trusts
+    /// one means it.
+    pub fn is_authority(&self) -> bool {
+        let basic = self.extension(&[0x55, 29, 19]).and_then(|der| der::only(der, SEQUENCE));
+        self.is_old || basic.is_some_and(|held| held.starts_with(&[1, 1, 0xff]))
     }
 
     /// What this extension holds.

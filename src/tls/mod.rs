@@ -29,6 +29,7 @@ use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
 use crate::plan::{Pem, Tls};
+use crate::sha::{self, Kind};
 use crate::text::fill;
 use certificate::{Certificate, date};
 use trust::{Anchors, Trust};
@@ -57,6 +58,8 @@ pub struct Context {
 struct Held {
     stamps: Vec<Stamp>,
     anchors: Option<Arc<Anchors>>,
+    /// When our certificate is valid.
+    ours: Option<[i64; 2]>,
     /// What is to be said, once.
     notes: Vec<String>,
     /// What was said.
@@ -105,6 +108,14 @@ impl Context {
         new
     }
 
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn check(&self) -> Result<(), String> {
+        self.anchors().map(drop)
+    }
+
     /// Whether the files are as they were when they were read.
     pub fn is_fresh(&self) -> bool {
         let now = stamps(&self.tls);
@@ -140,9 +151,8 @@ impl Context {
             (Ok((anchors, ends)), _) => {
                 let anchors = Arc::new(anchors);
                 (held.stamps, held.anchors) = (now, Some(anchors.clone()));
-                if let Some(valid) = ends {
-                    self.foretell(&mut held, "the client certificate", valid);
-                }
+                held.ours = ends;
+                self.foretell_ours(&mut held);
                 Ok(anchors)
             }
             (Err(why), Some(old)) => {
@@ -152,6 +162,12 @@ impl Context {
                 Ok(old)
             }
             (Err(why), None) => Err(why),
+        }
+    }
+
+    fn foretell_ours(&self, held: &mut Held) {
+        if let Some(valid) = held.ours {
+            self.foretell(held, "the client certificate", valid);
         }
     }
 
@@ -269,12 +285,19 @@ fn text(pem: &Pem) -> Result<Zeroizing<String>, String> {
     match pem {
         Pem::Text(text) => Ok(Zeroizing::new(text.clone())),
         Pem::File(path) => {
-            let mut text = Zeroizing::new(String::new());
-            let read = std::fs::File::open(path).and_then(|f| f.take(MAX_FILE).read_to_string(&mut text));
-            match read {
-                Ok(_) => Ok(text),
-                Err(e) => Err(fill("cannot read %: %", &[&path.to_string_lossy(), &crate::error::os_text(&e)])),
+            let mut bytes = Zeroizing::new(Vec::new());
+            let read = std::fs::File::open(path).and_then(|file| {
+                // With room for all, so that growing leaves no copy of a key behind.
+                let length = file.metadata()?.len().min(MAX_FILE);
+                bytes.reserve_exact(usize::try_from(length).unwrap_or(0).saturating_add(1));
+                file.take(MAX_FILE).read_to_end(&mut bytes)
+            });
+            if let Err(e) = read {
+                return Err(fill("cannot read %: %", &[&path.to_string_lossy(), &crate::error::os_text(&e)]));
             }
+            // The blocks are ASCII; what stands around them, in whatever encoding, does not count.
+            bytes.iter_mut().filter(|b| !b.is_ascii()).for_each(|b| *b = b'?');
+            Ok(Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default()))
         }
     }
 }
@@ -289,16 +312,16 @@ fn shown(pem: &Pem) -> String {
 /// The certificates of a text.
 fn certificates(text: &str) -> impl Iterator<Item = CertificateDer<'static>> {
     let all = pem::blocks(text).into_iter().filter(|b| matches!(&*b.label, "CERTIFICATE" | "TRUSTED CERTIFICATE"));
-    all.filter_map(|b| b.der).map(CertificateDer::from)
+    all.filter_map(|b| b.der).map(|mut der| CertificateDer::from(std::mem::take(&mut *der)))
 }
 
 /// Reads all files. Beside it: when our certificate is valid.
 #[inline(never)]
 fn read(tls: &Tls, provider: &CryptoProvider) -> Result<(Anchors, Option<[i64; 2]>), String> {
-    let (mut roots, mut names) = (Vec::new(), Vec::new());
+    let (mut roots, mut own, mut names) = (Vec::new(), Vec::new(), Vec::new());
     let sources = authorities(tls);
     for source in &sources {
-        let before = roots.len();
+        let before = own.len();
         let parts = match source {
             Pem::File(path) => files(path).into_iter().map(Pem::File).collect(),
             Pem::Text(_) => vec![source.clone()],
@@ -311,16 +334,20 @@ fn read(tls: &Tls, provider: &CryptoProvider) -> Result<(Anchors, Option<[i64; 2
             };
             for der in certificates(&text) {
                 if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
-                    roots.push(anchor.to_owned());
+                    own.push(sha::digest(Kind::Sha256, &[&der]));
+                    // A server's own certificate is no authority: whoever has its key must not sign for other servers.
+                    if Certificate::read(&der).is_none_or(|c| c.is_authority()) {
+                        roots.push(anchor.to_owned());
+                    }
                 }
             }
         }
-        if roots.len() == before && !tls.ca.is_empty() {
-            return Err(fill("% holds no certificate of an authority in PEM", &[&shown(source)]));
+        if own.len() == before && !tls.ca.is_empty() {
+            return Err(fill("% holds no certificate in PEM", &[&shown(source)]));
         }
         names.push(shown(source));
     }
-    if roots.is_empty() && !tls.insecure {
+    if own.is_empty() && !tls.insecure {
         return Err("there are no authorities to trust: this system has no file of them, and none is set".to_string());
     }
     let mut valid = None;
@@ -333,7 +360,7 @@ fn read(tls: &Tls, provider: &CryptoProvider) -> Result<(Anchors, Option<[i64; 2
         }
     };
     let algorithms = provider.signature_verification_algorithms;
-    Ok((Anchors { roots, shown: names.join(", "), identity, algorithms, is_open: tls.insecure }, valid))
+    Ok((Anchors { roots, own, shown: names.join(", "), identity, algorithms, is_open: tls.insecure }, valid))
 }
 
 /// Our certificate and its key, which fit each other.
@@ -346,7 +373,7 @@ fn identity(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<(Certifi
     let at = shown(key);
     let mut found = None;
     for block in pem::blocks(&text(key)?) {
-        let der = Zeroizing::new(block.der.unwrap_or_default());
+        let der = block.der.unwrap_or_default();
         let make = match block.label.as_str() {
             "PRIVATE KEY" => |d: Vec<u8>| PrivateKeyDer::Pkcs8(d.into()),
             "RSA PRIVATE KEY" => |d: Vec<u8>| PrivateKeyDer::Pkcs1(d.into()),
@@ -414,10 +441,18 @@ impl Session {
                 return Err(self.cut(ErrorKind::UnexpectedEof.into()));
             }
         }
+        self.look_ahead();
+        Ok(())
+    }
+
+    /// Has it noted when their certificate or ours ends soon. Files stay as they are and a connection may live for months:
+    /// it is to be asked again and again.
+    #[inline(never)]
+    pub fn look_ahead(&self) {
         let valid = [0, 1].map(|i: usize| self.trust.valid.get(i).map_or(0, |v| v.load(Ordering::Relaxed)));
         let mut held = self.context.held.lock().unwrap_or_else(PoisonError::into_inner);
         self.context.foretell(&mut held, &self.trust.whose(), valid);
-        Ok(())
+        self.context.foretell_ours(&mut held);
     }
 
     /// Reads what the server says; 0 when it has said that this is all.
@@ -528,6 +563,7 @@ impl Session {
     /// What the server has against us.
     fn alert(&self, alert: AlertDescription) -> String {
         use AlertDescription as A;
+        let other = || fill("the server ended TLS with alert %", &[&u8::from(alert).to_string()]);
         let why = match alert {
             A::CertificateRequired => return NO_CERTIFICATE.to_string(),
             A::UnrecognisedName => return "the server has no certificate for this name".to_string(),
@@ -537,11 +573,13 @@ impl Session {
             A::BadCertificate | A::UnsupportedCertificate | A::CertificateUnknown => "it is not a good one",
             A::AccessDenied => "it may not do this",
             A::DecryptError => "its signature is wrong",
-            other => return fill("the server ended TLS with alert %", &[&u8::from(other).to_string()]),
+            _ => return other(),
         };
         match self.trust.shown() {
             Some(true) => fill("the server refuses our certificate: %", &[why]),
-            _ => NO_CERTIFICATE.to_string(),
+            Some(false) => NO_CERTIFICATE.to_string(),
+            // It did not ask who we are.
+            None => other(),
         }
     }
 }

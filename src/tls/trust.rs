@@ -15,14 +15,16 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, PeerIncompatible, S
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::certificate::{Certificate, date};
-use super::der::{self, SEQUENCE};
 use super::name;
+use crate::sha::{self, Digest, Kind};
 use crate::text::fill;
 
 /// What was read from files: it is the same for all connections until a file changes.
 pub struct Anchors {
     /// Who may sign the certificates of servers.
     pub roots: Vec<TrustAnchor<'static>>,
+    /// SHA-256 of every trusted certificate, also of those that may sign no other.
+    pub own: Vec<Digest>,
     /// Where they are from, for people.
     pub shown: String,
     /// What we show.
@@ -86,10 +88,10 @@ impl Trust {
         if self.anchors.is_open {
             return Ok(());
         }
-        // A certificate that is itself among the trusted needs no signature, and may be that of an authority.
-        let key = cert.subject_public_key_info();
-        if self.anchors.roots.iter().any(|r| *r.subject == *cert.subject() && is_key(&r.subject_public_key_info, &key))
-        {
+        // A certificate that is itself among the trusted needs no signature, and may be that of an authority. Itself: what
+        // only has its name and key could have other names, or a longer time, than were agreed to.
+        let digest = sha::digest(Kind::Sha256, &[der]);
+        if self.anchors.own.iter().any(|own| own.bytes() == digest.bytes()) {
             let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             let [begin, end] = Certificate::read(der).ok_or(webpki::Error::BadDer)?.valid;
             if now > end {
@@ -140,8 +142,12 @@ impl Trust {
             }
             E::UnknownIssuer => {
                 let issuer = Certificate::read(der).map(|c| c.issuer()).unwrap_or_default();
-                let text = "the server's certificate was issued by \"%\", which is not trusted (trusted: %)";
-                (say(text, &[&issuer, &self.anchors.shown]), CertificateError::UnknownIssuer)
+                let text = "the server's certificate was issued by \"%\", which is not trusted (trusted: %%)";
+                let alone = match self.anchors.own.len() > self.anchors.roots.len() {
+                    true => "; what is no authority's certificate there vouches for itself alone",
+                    false => "",
+                };
+                (say(text, &[&issuer, &self.anchors.shown, alone]), CertificateError::UnknownIssuer)
             }
             E::RequiredEkuNotFoundContext(_) => {
                 ("the server's certificate is not one for servers".to_string(), CertificateError::InvalidPurpose)
@@ -150,12 +156,16 @@ impl Trust {
                 let text = "the server shows the certificate of an authority as its own; if it is the right one, name it as the CA";
                 (text.to_string(), CertificateError::InvalidPurpose)
             }
+            E::EndEntityUsedAsCa | E::PathLenConstraintViolated => {
+                let text = "the server's certificate is signed by one whose own certificate does not allow that";
+                (text.to_string(), CertificateError::UnknownIssuer)
+            }
             E::UnsupportedSignatureAlgorithmContext(c) => unsupported(&c.signature_algorithm_id),
             E::UnsupportedSignatureAlgorithmForPublicKeyContext(c) => unsupported(&c.public_key_algorithm_id),
             // Mostly an authority that was made anew under its old name.
             E::InvalidSignatureForPublicKey => {
                 let text = "the server's certificate, or one above it, names an authority that is trusted but is not \
-                            signed by its key (trusted: %)";
+                            signed by its key, or that is an RSA key of less than 2,048 bits (trusted: %)";
                 (say(text, &[&self.anchors.shown]), CertificateError::BadSignature)
             }
             E::NameConstraintViolation => (
@@ -180,11 +190,6 @@ impl Trust {
 
 fn time(secs: i64) -> UnixTime {
     UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(secs).unwrap_or(0)))
-}
-
-/// An authority's key is kept without the frame of the sequence around it.
-fn is_key(of_root: &[u8], whole: &[u8]) -> bool {
-    der::only(whole, SEQUENCE).is_some_and(|inside| inside == of_root)
 }
 
 impl ServerCertVerifier for Trust {
@@ -236,7 +241,8 @@ impl ServerCertVerifier for Trust {
                 Ok(HandshakeSignatureValid::assertion())
             }
             _ => {
-                let text = "the server has not the key of the certificate it shows";
+                let text = "the server has not the key of the certificate it shows, or that is an RSA key of less than \
+                            2,048 bits";
                 *self.said.lock().unwrap_or_else(PoisonError::into_inner) = text.to_string();
                 Err(Error::InvalidCertificate(CertificateError::BadSignature))
             }

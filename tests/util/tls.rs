@@ -13,6 +13,8 @@ pub enum Key {
     P384,
     P521,
     Rsa,
+    /// 1,024 bits.
+    ShortRsa,
     Ed25519,
 }
 
@@ -154,6 +156,7 @@ impl Pki {
             Key::P384 => curve("ec_paramgen_curve:P-384"),
             Key::P521 => curve("ec_paramgen_curve:P-521"),
             Key::Rsa => vec!["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+            Key::ShortRsa => vec!["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"],
             Key::Ed25519 => vec!["-algorithm", "ED25519"],
         };
         self.run(&[&["genpkey", "-out", "new.key"][..], &kind].concat());
@@ -183,7 +186,7 @@ impl Pki {
             Key::P384 => "sha384",
             Key::P521 => "sha512",
             Key::Ed25519 => "default",
-            Key::P256 | Key::Rsa => "sha256",
+            Key::P256 | Key::Rsa | Key::ShortRsa => "sha256",
         };
         let digest = if ask.digest.is_empty() { digest } else { ask.digest };
         let mut args = vec!["ca", "-batch", "-notext", "-config", "ca.cnf", "-md", digest, "-in", &csr, "-out", &own];
