@@ -49,6 +49,7 @@ fn run(words: Vec<OsString>) -> Result<i32> {
         }
         Invocation::Check(plan) => {
             driver::check(&plan)?;
+            secret::check(&plan)?.iter().for_each(|text| say_warning(text));
             say(1, "the configuration is good\n");
             Ok(0)
         }
@@ -98,9 +99,11 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
 fn warn(plan: &mut Plan) {
     plan.notes.clear();
     secret::warn(plan);
-    for (_, text) in &plan.notes {
-        say(2, &["pilotfish: warning: ", text, "\n"].concat());
-    }
+    plan.notes.iter().for_each(|(_, text)| say_warning(text));
+}
+
+fn say_warning(text: &str) {
+    say(2, &["pilotfish: warning: ", text, "\n"].concat());
 }
 
 fn say(fd: i32, text: &str) {

@@ -187,6 +187,11 @@ pub const SRV: &str = "srv://";
 /// The same for servers that speak TLS.
 pub const SRV_TLS: &str = "srv+https://";
 
+/// Whether one of these servers is spoken to by TLS.
+pub fn is_https(addresses: &[String]) -> bool {
+    addresses.iter().any(|a| a.starts_with("https://") || a.starts_with(SRV_TLS))
+}
+
 /// How to reach etcd.
 #[derive(Clone, Default)]
 pub struct Etcd {

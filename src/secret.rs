@@ -8,14 +8,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::base64;
-use crate::error::os_text;
-use crate::plan::{ACCOUNT, Level, Pem, Plan, Reload, Secret, SourceKind, Tls};
+use crate::error::{Error, Kind, os_text};
+use crate::plan::{ACCOUNT, Level, Pem, Plan, Reload, Secret, SourceKind, Tls, is_https};
 use crate::sys::wipe::wipe;
 use crate::text::fill;
+use crate::tls::Context;
 
 /// Most bytes of a file that holds a secret: a token of any kind is far below.
 const MAX: u64 = 64 << 10;
 const TOKEN: &str = "token";
+const PASSWORD: &str = "password";
 /// The header that says who asks.
 pub const AUTHORIZATION: &str = "authorization";
 
@@ -82,7 +84,7 @@ impl<'a> Headers<'a> {
     #[inline(never)]
     pub fn push_basic(&mut self, basic: &Option<(String, Secret)>) -> Result<(), String> {
         if let Some((user, password)) = basic {
-            let both = Hidden([user, ":", &*read(password, "password")?].concat());
+            let both = Hidden([user, ":", &*read(password, PASSWORD)?].concat());
             let coded = Hidden(base64::encode(both.as_bytes()));
             self.push(AUTHORIZATION, ["Basic ", &coded].concat());
         }
@@ -124,6 +126,11 @@ pub fn read(secret: &Secret, what: &str) -> Result<Hidden, String> {
             found.map_err(|why| fill("cannot read the % file %: %", &[what, &path.to_string_lossy(), &why]))?
         }
     };
+    // Without its token a request is one of nobody's, who may see some of the keys: a file that is being written anew would
+    // make others vanish.
+    if let (Secret::File(path), true) = (secret, text.is_empty()) {
+        return Err(fill("the % file % is empty", &[what, &path.to_string_lossy()]));
+    }
     // A line end in it would begin another header. A password goes in base64.
     if what == TOKEN && text.bytes().any(|b| !(b' '..=b'~').contains(&b)) {
         return Err("the token has a character that no HTTP header may hold".to_string());
@@ -144,28 +151,38 @@ fn file(path: &Path) -> Result<Hidden, String> {
     }
 }
 
-/// Adds to the plan's notes what should be known at each start: who is trusted blindly, and which files with secrets
-/// others may read.
+/// What is asked of each server: its name, its addresses, and with what it is spoken to.
+type Ask<'a> = &'a mut dyn FnMut(&str, &[String], &Tls, &Secret, &Option<(String, Secret)>);
+
+/// Goes through all servers of a plan.
 #[inline(never)]
-pub fn warn(plan: &mut Plan) {
-    let mut all = Warnings { blind: Vec::new(), files: Vec::new() };
+fn each(plan: &Plan, ask: Ask) {
     for source in &plan.sources {
         match &source.kind {
-            SourceKind::Consul(c) => all.look(&source.name, &c.tls, &c.token, &c.basic),
-            SourceKind::Etcd(e) => all.look(&source.name, &e.tls, &Secret::None, &e.basic),
+            SourceKind::Consul(c) => ask(&source.name, &c.addresses, &c.tls, &c.token, &c.basic),
+            SourceKind::Etcd(e) => ask(&source.name, &e.endpoints, &e.tls, &Secret::None, &e.basic),
             SourceKind::Kubernetes(k) => {
                 // The kubelet writes its tokens so that each user of a pod may read them.
                 let is_pods = matches!(&k.token, Secret::File(path) if path.starts_with(ACCOUNT));
-                all.look(&source.name, &k.tls, if is_pods { &Secret::None } else { &k.token }, &k.basic);
+                let token = if is_pods { &Secret::None } else { &k.token };
+                ask(&source.name, &k.addresses, &k.tls, token, &k.basic);
             }
             SourceKind::Dir(_) | SourceKind::Env | SourceKind::Files { .. } => {}
         }
     }
     for i in 0..=plan.templates.len() {
         if let Some(Reload::Request(r)) = plan.reload(i) {
-            all.look(&r.shown, &r.tls, &r.token, &r.basic);
+            ask(&r.shown, std::slice::from_ref(&r.address), &r.tls, &r.token, &r.basic);
         }
     }
+}
+
+/// Adds to the plan's notes what should be known at each start: who is trusted blindly, and which files with secrets
+/// others may read.
+#[inline(never)]
+pub fn warn(plan: &mut Plan) {
+    let mut all = Warnings { blind: Vec::new(), files: Vec::new() };
+    each(plan, &mut |name, addresses, tls, token, basic| all.look(name, addresses, tls, token, basic));
     for name in all.blind {
         let text = "INSECURE: the certificate of % is not looked at; whoever answers there is believed";
         plan.note(Level::Warning, text, &[&name]);
@@ -176,6 +193,33 @@ pub fn warn(plan: &mut Plan) {
     }
 }
 
+/// Reads each file of a token, a password, a certificate or a key once. What is not there may come before it is needed, as
+/// secrets do that are mounted: that is told, and what else its server is spoken to with is not looked at.
+///
+/// # Errors
+/// `Kind::Config`: one of them cannot be used.
+#[inline(never)]
+pub fn check(plan: &Plan) -> Result<Vec<String>, Error> {
+    let (mut wrong, mut gone) = (None, Vec::new());
+    each(plan, &mut |name, addresses, tls, token, basic| {
+        let password = basic.as_ref().map_or(&Secret::None, |(_, password)| password);
+        let pems = tls.identity.iter().flat_map(|(cert, key)| [cert, key]).chain(&tls.ca);
+        let pems = pems.filter_map(|pem| if let Pem::File(path) = pem { Some(path) } else { None });
+        let secrets = [token, password].into_iter();
+        let secrets = secrets.filter_map(|secret| if let Secret::File(path) = secret { Some(path) } else { None });
+        if let Some(path) = pems.chain(secrets).find(|path| !path.exists()) {
+            gone.push(fill("% needs the file %, which is not there", &[name, &path.to_string_lossy()]));
+            return;
+        }
+        let tls = if is_https(addresses) { Context::new(tls).check() } else { Ok(()) };
+        let all = tls.and_then(|()| read(token, TOKEN)).and_then(|_| read(password, PASSWORD));
+        if let (Err(why), None) = (all, &wrong) {
+            wrong = Some(Error::filled(Kind::Config, "cannot use %: %", &[name, &why]));
+        }
+    });
+    wrong.map_or(Ok(gone), Err)
+}
+
 struct Warnings {
     blind: Vec<String>,
     files: Vec<PathBuf>,
@@ -183,8 +227,8 @@ struct Warnings {
 
 impl Warnings {
     #[inline(never)]
-    fn look(&mut self, name: &str, tls: &Tls, token: &Secret, basic: &Option<(String, Secret)>) {
-        if tls.insecure && !self.blind.iter().any(|n| n == name) {
+    fn look(&mut self, name: &str, addresses: &[String], tls: &Tls, token: &Secret, basic: &Option<(String, Secret)>) {
+        if tls.insecure && is_https(addresses) && !self.blind.iter().any(|n| n == name) {
             self.blind.push(name.to_string());
         }
         if let Some((_, Pem::File(key))) = &tls.identity {
@@ -226,6 +270,7 @@ mod tests {
             ("ä".as_bytes(), "token", "the token has a character that no HTTP header may hold"),
             (b"\xff", "token", "it is no UTF-8 text"),
             (&[b'x'; 70_000], "token", "it is larger than 64 KiB"),
+            (b" \n", "token", "/token is empty"),
         ] {
             let e = at(bytes, what).err().unwrap();
             assert!(e.ends_with(why), "{e}\nwanted {why}");

@@ -183,7 +183,8 @@ fn files_with_secrets_that_others_may_read_are_said_once() {
         files.iter().zip(modes).for_each(|(path, m)| mode(path, m));
         let run = pilotfish().arg("--once").env("PILOTFISH_CONFIG", &toml).run(WAIT);
         let check = pilotfish().arg("check").env("PILOTFISH_CONFIG", &toml).run(WAIT);
-        check.expect_exit(Exit::Code(0), WAIT);
+        // The key is none.
+        check.expect_exit(Exit::Code(78), WAIT);
         let kv = pilotfish().args(["kv", "ls", "--source", &url, "--token-file"]).arg(&token).run(WAIT);
         for path in files {
             for proc in [&run, &check, &kv] {
@@ -241,6 +242,11 @@ fn insecure_is_said_at_each_start() {
     }
     let quiet = base().env("PILOTFISH_CONFIG", toml(&named("consul").replace("true", "false"))).run(WAIT);
     quiet.check(!quiet.stderr().contains("INSECURE"), "it is not insecure");
+    // Without TLS there is no certificate that could be looked at.
+    let plain = pilotfish().args(["confd", "-onetime", "-client-insecure", "-confdir", "/nowhere"]);
+    let plain = plain.args(["-node", &format!("http://127.0.0.1:{port}")]).run(WAIT);
+    plain.check(!plain.stderr().contains("INSECURE"), "it is not about certificates");
+    plain.check(plain.stderr().contains("no node is https://"), "it says that TLS is not spoken");
 }
 
 #[test]

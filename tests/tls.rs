@@ -163,6 +163,42 @@ fn who_signed_is_checked() {
 }
 
 #[test]
+fn a_trusted_certificate_vouches_for_others_only_if_it_is_an_authoritys() {
+    let pki = Pki::new();
+    let own = pki.root(&Ask::server(LOCAL));
+    let named = ["--ca", own.cert()];
+    let server = TlsServer::start(&own, &[]);
+    good(&server, &server.source(), &named);
+    // Who has its key could sign for any name.
+    let forged = TlsServer::start(&pki.issue(&own, &Ask::server(LOCAL)), &[]);
+    refused(&forged, &forged.source(), &named, &["not trusted", own.cert(), "vouches for itself alone"]);
+    // Its name and its key, but other names and another time: not what was agreed to.
+    let again = TlsServer::start(&pki.renew(&own, &own, &Ask::server("IP:127.0.0.1").valid(-DAY, 900 * DAY)), &[]);
+    refused(&again, &again.source(), &named, &["not trusted"]);
+    // An authority's key, in a certificate for a server: what limits the authority would not limit this.
+    let root = pki.root(&Ask::authority("root"));
+    let ask = Ask { alt: LOCAL, ..Ask::authority("root") };
+    let posing = TlsServer::start(&pki.renew(&root, &root, &ask), &[]);
+    refused(&posing, &posing.source(), &["--ca", root.cert()], &["certificate of an authority"]);
+    // What is not known for an authority above the server's certificate.
+    let between = pki.issue(&root, &Ask::server(LOCAL));
+    let forger = TlsServer::start(&pki.issue(&between, &Ask::server(LOCAL)), &[]);
+    refused(&forger, &forger.source(), &["--ca", root.cert()], &["signed by one whose own certificate does not allow"]);
+}
+
+#[test]
+fn keys_that_are_too_short_are_named() {
+    let pki = Pki::new();
+    let root = pki.root(&Ask::authority("root"));
+    let loose = &["-cipher", "DEFAULT@SECLEVEL=0"];
+    let server = TlsServer::start(&pki.issue(&root, &Ask::server(LOCAL).key(Key::ShortRsa)), loose);
+    refused(&server, &server.source(), &["--ca", root.cert()], &["RSA key of less than 2,048 bits"]);
+    let short = pki.root(&Ask::authority("short").key(Key::ShortRsa));
+    let server = TlsServer::start(&pki.issue(&short, &Ask::server(LOCAL)), loose);
+    refused(&server, &server.source(), &["--ca", short.cert()], &["RSA key of less than 2,048 bits"]);
+}
+
+#[test]
 fn the_authorities_of_the_system_are_used_when_none_is_set() {
     let pki = Pki::new();
     let (root, cert) = root_and_server(&pki, Key::P256);
@@ -348,8 +384,74 @@ fn files_that_are_none_are_named_with_what_is_wrong() {
     with(root.cert(), me.cert(), broken, &["cannot use the private key in", "broken.key"]);
     with(root.cert(), me.cert(), secret, &["secret.key is encrypted"]);
     with(root.cert(), p384.cert(), p384.key(), &["cannot use the private key in", p384.key()]);
+    let der = pki.dir.join("der");
+    for (kind, from) in [("x509", root.cert()), ("pkey", me.key())] {
+        let args = [kind, "-in", from, "-outform", "DER", "-out", der.to_str().unwrap()];
+        Cmd::new("openssl").args(args).run(secs(20)).expect_exit(Exit::Code(0), secs(1));
+        match kind {
+            "x509" => with(der.to_str().unwrap(), me.cert(), me.key(), &["der holds no certificate in PEM"]),
+            _ => with(root.cert(), me.cert(), der.to_str().unwrap(), &["der holds no private key in PEM"]),
+        }
+    }
+    // What stands around the blocks may be in any encoding.
+    let latin = |name: &str, path: &Path| {
+        let mut bytes = b"M\xfcnchen\r\n".to_vec();
+        bytes.extend(std::fs::read(path).unwrap());
+        let path = pki.dir.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let [ca, cert, key] =
+        [("l.ca", &root.cert), ("l.crt", &me.cert), ("l.key", &me.key)].map(|(name, path)| latin(name, path));
+    good(&server, &server.source(), &["--ca", &ca, "--cert", &cert, "--key", &key]);
     // And the good ones do.
     good(&server, &server.source(), &["--ca", root.cert(), "--cert", me.cert(), "--key", me.key()]);
+}
+
+#[test]
+fn check_reads_what_servers_are_spoken_to_with() {
+    let pki = Pki::new();
+    let root = pki.root(&Ask::authority("root"));
+    let [me, other] = ["me", "other"].map(|name| pki.issue(&root, &Ask::client(name)));
+    let token = pki.dir.write("token", "t0k3n");
+    let empty = pki.dir.write("empty", " \n");
+    let [token, empty] = [&token, &empty].map(|p| p.to_str().unwrap());
+    let reload = |ca: &str| format!("[app.reload]\nurl = 'https://127.0.0.1:1/'\nca = '{ca}'\n");
+    let with = |ca: &str, key: &str, token: &str, more: &str| {
+        let toml = format!(
+            "[source.a]\nurl = 'consul+https://127.0.0.1:1'\nca = '{ca}'\ncert = '{}'\nkey = '{key}'\n\
+             token_file = '{token}'\n{more}[[template]]\ntext = 'x'\ndest = '/nowhere/x'\n",
+            me.cert()
+        );
+        pilotfish().arg("check").env("PILOTFISH_CONFIG", toml).run(secs(30))
+    };
+    with(root.cert(), me.key(), token, &reload(root.cert())).expect_exit(Exit::Code(0), secs(1));
+    let consul = "cannot use Consul at https://127.0.0.1:1: ";
+    let post = "cannot use POST https://127.0.0.1:1/: ";
+    for (proc, said) in [
+        (with(token, me.key(), token, ""), [consul, "token holds no certificate in PEM"]),
+        (with(root.cert(), other.key(), token, ""), [consul, "does not belong to the certificate in"]),
+        (with(root.cert(), me.key(), empty, ""), [consul, "empty is empty"]),
+        (with(root.cert(), me.key(), token, &reload(me.key())), [post, "holds no certificate in PEM"]),
+    ] {
+        proc.expect_exit(Exit::Code(78), secs(1));
+        for wanted in said {
+            proc.check(proc.stderr().contains(wanted), wanted);
+        }
+        tells_no_key(&proc, &me);
+        tells_no_key(&proc, &other);
+        proc.check(!proc.stderr().contains("t0k3n"), "the token is not shown");
+    }
+    // A secret may be mounted later.
+    for (proc, path) in [
+        (with("/nowhere.pem", me.key(), token, ""), "/nowhere.pem"),
+        (with(root.cert(), "/nowhere.key", token, ""), "/nowhere.key"),
+        (with(root.cert(), me.key(), "/nowhere", ""), "/nowhere"),
+    ] {
+        proc.expect_exit(Exit::Code(0), secs(1));
+        let said = format!("warning: Consul at https://127.0.0.1:1 needs the file {path}, which is not there");
+        proc.check(proc.stderr().contains(&said), &said);
+    }
 }
 
 #[test]
@@ -426,6 +528,22 @@ fn an_end_that_is_near_is_said_once() {
     fish.check(line.text.contains(&day(3 * DAY)) && line.text.contains("127.0.0.1"), "it says when and whose");
     wait_until(LONG, "more handshakes", || (server.proc.lines_matching("FILE:").len() >= 4).then_some(()));
     fish.check(fish.count("expires on") == 1, "it is said once");
+    fish.end();
+}
+
+#[test]
+fn an_end_that_comes_near_while_nothing_changes_is_said() {
+    let pki = Pki::new();
+    let root = pki.root(&Ask::authority("root"));
+    let server = strict(&pki.issue(&root, &Ask::server(LOCAL)), &root);
+    // Of two minutes a tenth is left in eight seconds.
+    let me = pki.issue(&root, &Ask::client("me").valid(-100, 20));
+    let fish = Setup::new(&server.source())
+        .file("f", &["/app"], "{{ getv \"/app/v\" }}")
+        .args(&["--ca", root.cert(), "--cert", me.cert(), "--key", me.key(), "--wait", "1s"])
+        .spawn();
+    fish.wait("f", OVER_TLS);
+    fish.proc.wait_line("the client certificate expires on", LONG);
     fish.end();
 }
 

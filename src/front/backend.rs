@@ -35,6 +35,9 @@ pub fn add_source(
         nodes = srv_address(&record, scheme.unwrap_or("http"));
     }
     let mut shown = String::new();
+    if matches!(name, "consul" | "etcd" | "etcdv3") && s.one("username").is_some() != s.one("password").is_some() {
+        plan.note(Level::Warning, "a user without a password, or a password without a user, counts for nothing", &[]);
+    }
     match name {
         "consul" => {
             let mut c = consul_at(&nodes, scheme, s.world)?;
@@ -42,11 +45,7 @@ pub fn add_source(
                 c.token = identity::text(token);
             }
             c.basic = identity::both(s.one("username"), s.one("password")).or(c.basic.take());
-            add_tls(&mut c.tls, &c.addresses, s, options)?;
-            if has_files && !identity::is_https(&c.addresses) {
-                let text = "no node is https://: the -client- settings count for nothing; see -scheme";
-                plan.note(Level::Warning, text, &[]);
-            }
+            add_tls(plan, &mut c.tls, &c.addresses, s, options)?;
             if let Some(options) = options {
                 native::consul_options(&mut c, options);
             }
@@ -66,7 +65,7 @@ pub fn add_source(
             let mut etcd = Etcd { endpoints, version, wait, ..Etcd::default() };
             let known = identity::add_etcd(&mut etcd.tls, s.world)?;
             etcd.basic = identity::both(s.one("username"), s.one("password")).or(known);
-            add_tls(&mut etcd.tls, &etcd.endpoints, s, options)?;
+            add_tls(plan, &mut etcd.tls, &etcd.endpoints, s, options)?;
             add_etcd(plan, etcd, allow_empty);
             shown = list(&nodes).join(", ");
         }
@@ -87,10 +86,21 @@ pub fn add_source(
 
 /// What flags, and then options, say of TLS.
 #[inline(never)]
-fn add_tls(tls: &mut Tls, addresses: &[String], s: &Settings, options: Option<&Options>) -> Result<()> {
-    tls.insecure |= s.is_on("client-insecure");
+fn add_tls(
+    plan: &mut Plan,
+    tls: &mut Tls,
+    addresses: &[String],
+    s: &Settings,
+    options: Option<&Options>,
+) -> Result<()> {
+    let (is_https, is_insecure) = (identity::is_https(addresses), s.is_on("client-insecure"));
+    if !is_https && (is_insecure || identity::CONFD.iter().any(|name| s.one(name).is_some())) {
+        let text = "no node is https://: the -client- settings count for nothing; see -scheme";
+        plan.note(Level::Warning, text, &[]);
+    }
+    tls.insecure |= is_insecure;
     identity::add_flags(tls, "-", &identity::CONFD, &|name| s.one(name))?;
-    identity::add_options(tls, identity::is_https(addresses), options)
+    identity::add_options(tls, is_https, options)
 }
 
 /// Spells a prefix as this backend has it: the environment knows no capitals and no `_` in keys.

@@ -7,7 +7,8 @@ use super::options::Options;
 use super::table::{Document, Table};
 use super::{World, list};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Pem, Plan, SRV_TLS, Secret, SourceKind, Tls};
+pub use crate::plan::is_https;
+use crate::plan::{Pem, Plan, Secret, SourceKind, Tls};
 use crate::secret::Hidden;
 use crate::text::fill;
 
@@ -160,11 +161,6 @@ pub fn add_options(tls: &mut Tls, is_https: bool, options: Option<&Options>) -> 
         Some(_) => add_table(tls, is_https, &Document::parse("", "")?.root(), options),
         None => Ok(()),
     }
-}
-
-/// Whether one of these servers is spoken to by TLS.
-pub fn is_https(addresses: &[String]) -> bool {
-    addresses.iter().any(|a| a.starts_with("https://") || a.starts_with(SRV_TLS))
 }
 
 /// A secret given as it is.

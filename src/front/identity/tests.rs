@@ -224,8 +224,21 @@ fn what_does_not_go_together_is_wrong() {
     }
     let e = enter(&["kv", "ls", "-s", "consul:"], &[("CONSUL_CLIENT_CERT", "/c")]).err().unwrap();
     assert_eq!(e, "--source consul:: CONSUL_CLIENT_CERT needs CONSUL_CLIENT_KEY beside it");
-    let plan = enter(&["confd", "-backend=consul", "-client-cert=/c", "-client-key=/k"], &[]).unwrap();
-    assert!(plan.notes.iter().any(|(_, n)| n.starts_with("no node is https://: ")));
+    let plain = "no node is https://: ";
+    let alone = "a user without a password, or a password without a user, counts for nothing";
+    for (args, noted) in [
+        (&["confd", "-backend=consul", "-client-cert=/c", "-client-key=/k"][..], plain),
+        (&["confd", "-backend=etcdv3", "-node=http://h", "-client-ca-keys=/c"], plain),
+        (&["confd", "-node=h", "-client-insecure"], plain),
+        (&["confd", "-node=h", "-username=u"], alone),
+        (&["confd", "-backend=consul", "-password=p"], alone),
+        (&["confd", "-node=https://h", "-client-ca-keys=/c", "-username=u", "-password=p"], ""),
+    ] {
+        let notes: Vec<String> = enter(args, &[]).unwrap().notes.into_iter().map(|(_, n)| n).collect();
+        for text in [plain, alone] {
+            assert_eq!(notes.iter().any(|n| n.starts_with(text)), text == noted, "{args:?}: {notes:?}");
+        }
+    }
 }
 
 #[test]
