@@ -326,6 +326,17 @@ fn clients_show_certificates_with_keys_of_every_kind_and_form() {
     let between = pki.issue(&root, &Ask::authority("between"));
     let me = pki.issue(&between, &Ask::client("me"));
     good(&server, &server.source(), &["--ca", root.cert(), "--cert", me.cert(), "--key", me.key()]);
+    // Of version 1, as it comes of openssl without extensions.
+    let [csr, old] = ["old.csr", "old.crt"].map(|n| pki.dir.join(n).to_str().unwrap().to_string());
+    for args in [
+        &["req", "-new", "-subj", "/CN=old one", "-key", me.key(), "-out", &csr][..],
+        &["x509", "-req", "-CAcreateserial", "-CA", root.cert(), "-CAkey", root.key(), "-in", &csr, "-out", &old],
+    ] {
+        Cmd::new("openssl").args(args).run(secs(20)).expect_exit(Exit::Code(0), secs(1));
+    }
+    let mark = server.proc.mark();
+    good(&server, &server.source(), &["--ca", root.cert(), "--cert", &old, "--key", me.key()]);
+    server.proc.wait_line_after(mark, "CN = old one", secs(5));
     // Who does not ask, is not shown it.
     let open = TlsServer::start(&pki.issue(&root, &Ask::server(LOCAL)), &[]);
     good(&open, &open.source(), &["--ca", root.cert(), "--cert", me.cert(), "--key", me.key()]);

@@ -34,6 +34,13 @@ impl<'a> Certificate<'a> {
         Some(Certificate { issuer, valid, is_old, rest: tbs.0 })
     }
 
+    /// The public key's frame, without the SEQUENCE around it.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        let mut fields = Der(self.rest);
+        let _subject = fields.expect(SEQUENCE)?;
+        fields.expect(SEQUENCE)
+    }
+
     /// The names it is for (RFC 5280, 4.2.1.6), those of servers and their addresses, fit for a message.
     pub fn names(&self) -> String {
         let mut all = String::new();

@@ -25,7 +25,6 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{AlertDescription, ClientConfig, ClientConnection, PeerIncompatible};
-use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
 use crate::plan::{Pem, Tls};
@@ -395,25 +394,19 @@ fn identity(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<(Certifi
         Err(rustls::Error::General(why)) => return Err(fill("cannot use the private key in %: %", &[&at, &why])),
         Err(_) => return Err(fill("cannot use the private key in %: it is malformed", &[&at])),
     };
-    if !fits(own, &*made, provider) {
+    if !fits(own, &*made) {
         return Err(fill("the private key in % does not belong to the certificate in %", &[&at, &shown(cert)]));
     }
     let valid = Certificate::read(own).map(|c| c.valid);
     Ok((CertifiedKey::new(chain, made), valid))
 }
 
-/// Whether what the key signs, the certificate confirms.
-fn fits(cert: &CertificateDer<'_>, key: &dyn SigningKey, provider: &CryptoProvider) -> bool {
-    let mapping = provider.signature_verification_algorithms.mapping;
-    let schemes: Vec<_> = mapping.iter().map(|(scheme, _)| *scheme).collect();
-    let Some(signer) = key.choose_scheme(&schemes) else { return false };
-    let message = b"pilotfish";
-    let scheme = signer.scheme();
-    let all = mapping.iter().find(|(s, _)| *s == scheme).map_or(&[][..], |(_, all)| *all);
-    match (signer.sign(message), EndEntityCert::try_from(cert)) {
-        (Ok(signature), Ok(cert)) => all.iter().any(|a| cert.verify_signature(*a, message, &signature).is_ok()),
-        _ => false,
-    }
+/// Whether the key's public half is the certificate's. Of version 1, which openssl makes where no extension is asked for,
+/// it may be: servers take it, and it is theirs to judge.
+fn fits(cert: &CertificateDer<'_>, key: &dyn SigningKey) -> bool {
+    let ours = key.public_key();
+    let ours = ours.as_ref().and_then(|key| der::only(key, der::SEQUENCE));
+    ours.is_some() && ours == Certificate::read(cert).and_then(|c| c.key())
 }
 
 /// One connection's TLS.
