@@ -106,12 +106,12 @@ llvm_args=(
   apply-ext-tsp-for-size     # 8,000: blocks in the order that needs the fewest jumps
   disable-machine-licm       # 6,300: constants and addresses are not kept in registers (and these saved) for a loop's sake
   disable-constant-hoisting  # 2,200
-  min-jump-table-entries=8   # 2,000: a match of fewer numbers is comparisons
+  min-jump-table-entries=12  # 2,700: a match of fewer numbers is comparisons
   disable-lsr                # 1,900: no second counter beside a loop's own
   enable-load-pre=false      # 1,400: a load is not copied into other branches
   inline-max-stacksize=256   # 5,000: large frames stay apart, as offsets in small ones are short
   max-store-memcpy=2         # 4,000: what is larger than 32 bytes is copied by a call
-  optsize-jump-table-density=60 # 700: few jump tables with gaps
+  optsize-jump-table-density=75 # 1,000: few jump tables with gaps
   x86-disable-avoid-SFB      # 1,300: a copy is not cut up to suit stores before it
   sink-insts-to-avoid-spills # 1,200
   split-spill-mode=size      # 1,000
