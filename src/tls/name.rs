@@ -41,8 +41,8 @@ pub fn algorithm(id: &[u8]) -> String {
             Some((_, text)) => name.push_str(text),
             None => numbers(&mut name, oid),
         }
-        // The parameter counts where the name asks for it only.
-        if !name.ends_with(' ') {
+        // The parameter counts where the name asks for it only; an identifier without a number has no name at all.
+        if !name.is_empty() && !name.ends_with(' ') {
             return name;
         }
     }
@@ -86,6 +86,9 @@ mod tests {
             (b"\x06\x03\x88\x37\x03", "2.999.3"),
             (b"", "an unknown algorithm"),
             (b"\x06\x20\x2b", "an unknown algorithm"),
+            (b"\x06\x00", "an unknown algorithm"),
+            (b"\x06\x02\x80\x80\x05\x00", "an unknown algorithm"),
+            (b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x01\xff", "ECDSA with an unknown algorithm"),
         ] {
             assert_eq!(algorithm(id), want, "{id:x?}");
         }
