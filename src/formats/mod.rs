@@ -30,7 +30,7 @@ pub fn error_at(name: &str, text: &str, offset: usize, message: &str) -> Error {
         out.push_str(part);
     }
     let shown = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    if holds_secret(shown) || holds_secret(opening_line(text.get(..start).unwrap_or(""))) {
+    if holds_secret(shown, false) || holds_secret(opening_line(text.get(..start).unwrap_or("")), true) {
         out.push_str("(not shown: it may hold a secret)");
         return Error::config(out);
     }
@@ -72,12 +72,15 @@ fn opening_line(before: &str) -> &str {
     before.get(..last).unwrap_or("").rsplit('\n').next().unwrap_or("")
 }
 
-/// Whether a line of configuration sets something that no log may show.
-fn holds_secret(line: &str) -> bool {
+/// Whether a line of configuration sets something that no log may show. `is_open`: to a text that goes on behind it.
+fn holds_secret(line: &str, is_open: bool) -> bool {
     // Up to the last `=`: an inline table has more than one key on its line.
-    let Some((keys, _)) = line.rsplit_once('=').filter(|_| !line.contains("{{")) else { return false };
+    let Some((keys, value)) = line.rsplit_once('=').filter(|_| !line.contains("{{")) else { return false };
     let keys = keys.to_ascii_lowercase();
-    let has_key = keys.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == "key");
+    // A key of TLS is a secret where it is not a file's name.
+    let is_pem = is_open || ["'''", "\"\"\"", "BEGIN"].iter().any(|mark| value.contains(mark));
+    let has_key =
+        is_pem && keys.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\'')).any(|word| word == "key");
     has_key || ["token", "password", "secret", "authorization"].iter().any(|word| keys.contains(word))
 }
 
