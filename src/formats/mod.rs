@@ -79,8 +79,8 @@ fn holds_secret(line: &str, is_open: bool) -> bool {
     let keys = keys.to_ascii_lowercase();
     // A key of TLS is a secret where it is not a file's name.
     let is_pem = is_open || ["'''", "\"\"\"", "BEGIN"].iter().any(|mark| value.contains(mark));
-    let has_key =
-        is_pem && keys.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\'')).any(|word| word == "key");
+    let has_key = is_pem
+        && keys.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\'')).any(|word| word == "key");
     has_key || ["token", "password", "secret", "authorization"].iter().any(|word| keys.contains(word))
 }
 
