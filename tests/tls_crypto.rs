@@ -72,6 +72,7 @@ impl Authority {
 
 const RSA: &[&str] = &["rsa:2048"];
 const P256: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+const P384: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-384"];
 
 /// Talks to `openssl s_server` with SERVER.pem, which must see a certificate of ours; gives what it said of us.
 fn handshake(ca: &Authority, server: &str, args: &[&str], ours: Option<(&str, &str)>) -> Result<String, rustls::Error> {
@@ -151,6 +152,25 @@ fn every_suite_group_and_signature_shakes_hands_with_openssl() {
             }
         }
     }
+}
+
+/// P-384 verifies only: certificates with each hash and key below such an authority, and the server's own signature.
+#[test]
+fn authorities_and_servers_with_p384_shake_hands_with_openssl() {
+    let ca = Authority::new(P384);
+    let rsa = Authority::new(RSA);
+    let digests = ["-sha256", "-sha384", "-sha512"];
+    for (ca, server, kind) in [(&ca, "p384", P384), (&ca, "p256", P256), (&ca, "rsa", RSA), (&rsa, "p384", P384)] {
+        for digest in digests {
+            ca.sign(server, kind, &[digest]);
+            handshake(ca, server, &[], None).unwrap_or_else(|e| panic!("{server} {digest}: {e}"));
+        }
+    }
+    // Another authority of the same name has not signed it.
+    let other = Authority::new(P384);
+    std::fs::copy(other.dir.join("ca.pem"), ca.dir.join("ca.pem")).unwrap();
+    let said = handshake(&ca, "p384", &[], None).unwrap_err();
+    assert!(matches!(said, rustls::Error::InvalidCertificate(_)), "{said}");
 }
 
 /// Loads a PEM file as rustls does.

@@ -543,7 +543,7 @@ impl Session {
             | E::AlertReceived(A::ProtocolVersion) => OLD,
             E::PeerIncompatible(_) | E::AlertReceived(A::HandshakeFailure | A::InsufficientSecurity) => {
                 "the server and pilotfish have no algorithms in common; pilotfish knows AES-GCM, X25519 and P-256, and \
-                 keys of RSA and P-256"
+                 keys of RSA, P-256 and P-384"
             }
             E::AlertReceived(alert) => return self.alert(*alert),
             E::DecryptError => "what came over TLS was damaged on its way",

@@ -5,8 +5,9 @@
 //! |---|---|
 //! | records | AES-128-GCM with SHA-256, AES-256-GCM with SHA-384 |
 //! | key exchange | X25519, P-256 |
-//! | signatures of certificates | ECDSA with P-256, RSA (PKCS#1 v1.5 and PSS) of 2,048 to 8,192 bits; SHA-256, 384, 512 |
+//! | signatures of certificates | ECDSA with P-256 and P-384, RSA (PKCS#1 v1.5 and PSS) of 2,048 to 8,192 bits; SHA-256, 384, 512 |
 //! | signatures of handshakes, theirs and ours | ECDSA with P-256 and SHA-256, RSA-PSS with SHA-256, 384, 512 |
+//! | theirs alone | ECDSA with P-384 and SHA-384 |
 //!
 //! With the feature `ring` all of it is rustls's provider out of ring instead.
 
@@ -26,6 +27,8 @@ mod hash;
 mod keys;
 #[cfg(not(feature = "ring"))]
 mod modulus;
+#[cfg(not(feature = "ring"))]
+mod p384;
 #[cfg(not(feature = "ring"))]
 mod rsa;
 #[cfg(all(test, not(feature = "ring")))]

@@ -1,5 +1,5 @@
-//! Powers modulo an odd number of 2,048 to 8,192 bits, for RSA. Everything but the number of bits (of the modulus and of
-//! the exponent) stays out of the time it takes and the addresses it touches: Montgomery's multiplication with a final
+//! Powers modulo an odd number of 2,048 to 8,192 bits, for RSA, and sums and products modulo the two of P-384. Everything
+//! but the number of bits (of the modulus and of the exponent) stays out of the time it takes and the addresses it touches: Montgomery's multiplication with a final
 //! subtraction that always happens, windows of four bits of the exponent, and a table of powers that is read in whole for
 //! each of them. The words' multiplication is the processor's 64 by 64 bits, constant time on x86-64 and on aarch64.
 //!
@@ -25,7 +25,7 @@ pub struct Modulus {
 }
 
 impl Modulus {
-    /// From big-endian bytes without leading zeros.
+    /// RSA's, from big-endian bytes without leading zeros.
     pub fn new(bytes: &[u8]) -> Option<Modulus> {
         let top = bytes.first()?.leading_zeros() as usize;
         let bits = bytes.len().checked_mul(8)?.checked_sub(top)?;
@@ -33,7 +33,11 @@ impl Modulus {
         if !(2048..=8192).contains(&bits) || bytes.last()? & 1 == 0 {
             return None;
         }
-        let n = words(bytes, bytes.len().div_ceil(8))?;
+        Modulus::odd(words(bytes, bytes.len().div_ceil(8))?, bits)
+    }
+
+    /// An odd number of that many bits, the highest of them in its last word.
+    pub fn odd(n: Number, bits: usize) -> Option<Modulus> {
         // Newton: an odd number is its own inverse modulo 8, and each turn doubles the bits.
         let mut inverse = *n.first()?;
         for _ in 0..5 {
@@ -105,9 +109,34 @@ impl Modulus {
         Some(Zeroizing::new(bytes(&work, self.size())))
     }
 
+    /// Whether it is below n.
+    pub fn holds(&self, number: &[u64]) -> bool {
+        borrow(number, &self.n) == 1
+    }
+
+    /// a R mod n, the form of which products of two are of that form too.
+    pub fn enter(&self, a: &[u64], out: &mut [u64]) {
+        self.multiply(a, &self.square, out);
+    }
+
+    /// Adds b to a, modulo n; both are below n.
+    pub fn add(&self, a: &mut [u64], b: &[u64]) {
+        let carry = add(a, b);
+        reduce(a, carry, &self.n);
+    }
+
+    /// a - b mod n; both are below n.
+    pub fn subtract(&self, a: &[u64], b: &[u64], out: &mut [u64]) {
+        let mut borrow = 0;
+        for ((out, n), b) in out.iter_mut().zip(&self.n).zip(b) {
+            (*out, borrow) = difference(*n, *b, borrow);
+        }
+        self.add(out, a);
+    }
+
     /// a b / R mod n (Montgomery's multiplication, word by word). One of both is below n, the other below R.
     #[inline(never)]
-    fn multiply(&self, a: &[u64], b: &[u64], out: &mut [u64]) {
+    pub fn multiply(&self, a: &[u64], b: &[u64], out: &mut [u64]) {
         out.fill(0);
         let mut top = 0;
         for a in a {
@@ -125,6 +154,16 @@ impl Modulus {
         }
         reduce(out, top, &self.n);
     }
+}
+
+/// Adds b to `sum`, which is as long, and gives the carry.
+pub fn add(sum: &mut [u64], b: &[u64]) -> u64 {
+    let mut carry = 0;
+    for (sum, b) in sum.iter_mut().zip(b) {
+        let wide = u128::from(*sum) + u128::from(*b) + u128::from(carry);
+        (*sum, carry) = (wide as u64, (wide >> 64) as u64);
+    }
+    carry
 }
 
 /// Adds factor b to `sum`, which is as long as b, and gives the carry.
@@ -175,14 +214,20 @@ fn pick(table: &[u64], digit: u8, out: &mut [u64]) {
 /// Big-endian bytes as that many words; `None` where they are too many.
 fn words(bytes: &[u8], length: usize) -> Option<Number> {
     let mut out = vec![0; length];
-    for (at, byte) in bytes.iter().rev().enumerate() {
-        *out.get_mut(at / 8)? |= u64::from(*byte) << (at % 8 * 8);
-    }
+    read(bytes, &mut out)?;
     Some(out)
 }
 
+/// Big-endian bytes into words that are zero; `None` where they are too many.
+pub fn read(bytes: &[u8], out: &mut [u64]) -> Option<()> {
+    for (at, byte) in bytes.iter().rev().enumerate() {
+        *out.get_mut(at / 8)? |= u64::from(*byte) << (at % 8 * 8);
+    }
+    Some(())
+}
+
 /// That many of the lowest bytes, big-endian.
-fn bytes(words: &[u64], length: usize) -> Vec<u8> {
+pub fn bytes(words: &[u64], length: usize) -> Vec<u8> {
     let mut out = vec![0; length];
     for (to, word) in out.rchunks_mut(8).zip(words) {
         for (to, from) in to.iter_mut().rev().zip(word.to_le_bytes()) {

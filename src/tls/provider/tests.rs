@@ -5,7 +5,7 @@
 use super::gcm::Gcm;
 use super::hash::Hmac;
 use super::rsa::{Padding, Public};
-use super::{ecdsa, exchange};
+use super::{ecdsa, exchange, p384};
 use crate::sha::{self, Kind};
 use crate::tls::der;
 use rustls::crypto::tls13::{Hkdf, HkdfUsingHmac};
@@ -166,6 +166,29 @@ fn ecdsa_with_p256() {
         }
         assert!(count > 400, "{count}");
     }
+}
+
+#[test]
+fn ecdsa_with_p384() {
+    let mut found = 0;
+    for (name, kind) in [
+        (ecdsa_vectors::TestName::EcdsaSecp384r1Sha256, Kind::Sha256),
+        (ecdsa_vectors::TestName::EcdsaSecp384r1Sha384, Kind::Sha384),
+        (ecdsa_vectors::TestName::EcdsaSecp384r1Sha512, Kind::Sha512),
+    ] {
+        let mut count = 0;
+        for group in ecdsa_vectors::TestSet::load(name).unwrap().test_groups {
+            for t in group.tests {
+                let digest = sha::digest(kind, &[&t.msg]);
+                let got = p384::verify(&group.key.key, digest.bytes(), &t.sig).is_some();
+                compare("ECDSA", t.tc_id, &t.comment, t.result, got);
+                count += 1;
+                found += usize::from(got);
+            }
+        }
+        assert!(count > 400, "{count}");
+    }
+    assert!(found > 300, "{found}");
 }
 
 /// RFC 6979 A.2.5: the nonce, and with it the whole signature, follows from the key and the message.

@@ -36,8 +36,8 @@ fuzz_target!(init: limit_memory(), |data: &[u8]| -> Corpus {
             };
             // Nobody signs this message without the key, which the inputs do not hold.
             let found = algorithm.verify_signature(key, b"pilotfish never signed this", signature);
-            // With an exponent of one or a modulus chosen at will anything can be made to fit; not with P-256.
-            assert!(found.is_err() || algorithm.public_key_alg_id() != alg_id::ECDSA_P256);
+            // With a modulus chosen at will anything can be made to fit; not with a curve.
+            assert!(found.is_err() || algorithm.public_key_alg_id() == alg_id::RSA_ENCRYPTION);
             check_memory();
             return Corpus::Keep;
         }
