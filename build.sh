@@ -4,6 +4,8 @@
 #   ./build.sh run                     build it and run the main job on a small example that explains itself
 #   ./build.sh test [NAME]             fetch the test servers, build the release binaries, run every test;
 #                                      NAME: one file of tests/ (without .rs), or a part of a test's name
+#   ./build.sh test-aarch64 [NAME...]  the tests with the aarch64 binary, under an emulator (some of it is part of
+#                                      `test`); NAME: lib, the library's own, or a file of tests/ (without .rs)
 #   ./build.sh build [x86_64|aarch64]  the release binary: target/dist/ARCH/pilotfish (x86_64 if not said)
 #   ./build.sh check                   formatting, clippy and documentation, warnings are errors
 #   ./build.sh size [N]                the binary's bytes against the limit, and where they are; fails if over;
@@ -240,16 +242,113 @@ test_env() {
   export PILOTFISH_BIN=$dist/$native/pilotfish PILOTFISH_SERVERS=${PILOTFISH_SERVERS:-$root/target/servers}
 }
 
-# The aarch64 binary links and runs: said to be so only after it ran.
-smoke_aarch64() {
+# Everything that is tested with the release binary, with aarch64's under an emulator instead. What is there natively
+# stays so: the test harness, the servers, the app. The library's own tests are built for aarch64 as a whole, of the
+# release's instructions, as most of them need no other process: cryptography above all.
+emulated=$root/target/emulated
+emulator() {
   local qemu version
-  build aarch64
+  [ -z "${emulator_ready:-}" ] || return 0
   if ! qemu=$(command -v qemu-aarch64-static); then
     servers qemu
     qemu=${PILOTFISH_SERVERS:-$root/target/servers}/bin/qemu
   fi
-  version=$("$qemu" "$dist/aarch64/pilotfish" --version) || die "the aarch64 binary does not run"
+  build aarch64
+  rm -rf "$emulated"
+  mkdir -p "$emulated/bin" "$emulated/lib"
+  # By pilotfish's name, which is then the process's as well.
+  cp "$qemu" "$emulated/lib/pilotfish"
+  cp "$dist/aarch64/pilotfish" "$emulated/lib/aarch64"
+  PILOTFISH_EMULATOR=$emulated/lib/pilotfish PILOTFISH_PROGRAM=$emulated/lib/aarch64 \
+    rustc --edition 2024 --target "$native-unknown-linux-musl" -O -Cpanic=abort -Cstrip=symbols \
+    -o "$emulated/bin/pilotfish" tests/apps/emulated.rs || die "what starts the emulator could not be built"
+  # Said to link and run only after it ran.
+  version=$("$emulated/bin/pilotfish" --version) || die "the aarch64 binary does not run"
   say "aarch64 under qemu: $version"
+  emulator_ready=yes
+}
+
+# Tests whose code is this processor's, with the aarch64 binary: FILE of tests/.
+test_emulated() { # FILE
+  local name skip=()
+  while read -r name; do skip+=(--skip "$name"); done < <(beyond_emulator | awk -v f="$1" '$1 == f { print $2 }')
+  (
+    export PILOTFISH_BIN=$emulated/bin/pilotfish PILOTFISH_EMULATED=$emulated/lib
+    # shellcheck disable=SC2046
+    cargo test $(locked) --no-fail-fast --test "$1" -- --exact "${skip[@]}"
+  )
+}
+
+# Tests whose code is aarch64's: the crate's own, or of a file of tests/ that calls the library.
+test_aarch64_code() { # WHAT-OF-CARGO-TEST... [-- PART-OF-A-NAME...]
+  local flags=() flag name skip=()
+  # All of the release's flags but those that take panics away, which is how a test fails.
+  for flag in "${release_flags[@]}"; do
+    case $flag in -Cpanic=* | -Zlocation-detail=* | -Zfmt-debug=* | -Cforce-unwind-tables=*) ;; *) flags+=("$flag") ;; esac
+  done
+  if [ "$1" = --lib ]; then
+    while read -r name; do skip+=(--skip "$name"); done < <(beyond_emulator | awk '$1 == "lib" { print $2 }')
+  fi
+  [[ " $* " == *" -- "* ]] || set -- "$@" --
+  (
+    unset CARGO_ENCODED_RUSTFLAGS RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS
+    export RUSTC_BOOTSTRAP=1 CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="${flags[*]}"
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER=$emulated/lib/pilotfish
+    # In parts, on all processors: the whole program at once is what the release binary is.
+    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+    # shellcheck disable=SC2046
+    cargo test $(locked) --release --target aarch64-unknown-linux-musl "$@" "${skip[@]}"
+  )
+}
+
+# What the emulator cannot do, and what says nothing about a processor and takes minutes under one: FILE TEST REASON.
+beyond_emulator() {
+  cat <<'LIST'
+supervision the_stop_signal_is_the_one_asked_for a real-time signal: qemu gives the program's another number outside
+supervision world::a_start_without_room_for_a_process_is_said_and_tried_again qemu starts a thread, which there is no room for
+etcd_faults without_a_majority_the_last_good_file_stays a young app in sigwait(3) is known by the number of the system call, which is the other processor's for a native app: it is told five seconds later
+lib state::tests::every_short_sequence_keeps_the_invariants pure decisions, all sequences of them: minutes
+LIST
+}
+
+test_aarch64() { # [NAME]
+  local name failed=() begin
+  [ "$native" = x86_64 ] || die "on $native ./build.sh test is this already"
+  need_rust
+  need_cc
+  need_openssl
+  need_target aarch64
+  servers
+  test_env
+  emulator
+  if [ $# -eq 0 ]; then
+    # Those that start pilotfish, and those that are made of it.
+    # shellcheck disable=SC2046
+    set -- lib tls_crypto http_beside_ureq $(grep -lE 'pilotfish\(\)|pilotfish_bin\(\)|^mod kv;|PILOTFISH_BIN' tests/*.rs |
+      sed 's,.*/,,; s,\.rs$,,')
+  fi
+  for name; do
+    begin=$SECONDS
+    case $name in
+      lib) test_aarch64_code --lib ;;
+      tls_crypto | http_beside_ureq) test_aarch64_code --test "$name" ;;
+      *)
+        [ -e "tests/$name.rs" ] || die "there are no tests called '$name': say lib or a file of tests/ (without .rs)"
+        test_emulated "$name"
+        ;;
+    esac || failed+=("$name")
+    say "aarch64: $name took $((SECONDS - begin)) s"
+  done
+  [ ${#failed[@]} -eq 0 ] || die "tests failed on aarch64: ${failed[*]}"
+}
+
+# The part of it that is done with each `test`: the cryptography against its vectors, and handshakes of the release binary.
+smoke_aarch64() {
+  emulator
+  say "aarch64: cryptography and TLS"
+  need_target aarch64
+  test_aarch64_code --lib -- tls:: || die "a test failed on aarch64"
+  test_emulated tls_doors || die "a test failed with the aarch64 binary"
 }
 
 run_tests() { # [NAME]
@@ -468,6 +567,7 @@ command=${1:-help}
 case $command in
   run) run ;;
   test) run_tests "$@" ;;
+  test-aarch64) test_aarch64 "$@" ;;
   build) build "$@" ;;
   check) check ;;
   size) size "$@" ;;

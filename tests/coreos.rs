@@ -53,6 +53,7 @@ fn the_article_word_for_word() {
     etcd.put2("/test/apache-8001", "172.17.8.101:8001");
     etcd.put2("/test/apache-8002", "172.17.8.102:8002");
     let root = image(&[(pilotfish_bin(), "usr/bin/confd"), ("/bin/sh".into(), "bin/sh")]);
+    carry_emulator(root.path());
     root.write("etc/confd/conf.d/nginx.toml", RESOURCE);
     root.write(SRC, TEMPLATE);
     let docker = root.write("usr/bin/docker", DOCKER);

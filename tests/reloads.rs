@@ -198,7 +198,8 @@ fn requests_leave_nothing_behind() {
     let (early, late) = (open[..15].iter().max(), open[15..].iter().min());
     proc.check(late <= early, &format!("descriptors should not grow: {open:?}"));
     let threads = || std::fs::read_dir(format!("/proc/{}/task", proc.pid())).unwrap().count();
-    wait_until(WAIT, "the requests' threads to end", || (threads() <= 2).then_some(()));
+    let most = 2 + usize::from(emulated().is_some()); // an emulator has one of its own
+    wait_until(WAIT, "the requests' threads to end", || (threads() <= most).then_some(()));
 }
 
 #[test]

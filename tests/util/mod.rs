@@ -22,7 +22,7 @@ pub use fake::{Answer, FakeHttp, Request, base64};
 pub use http::{Reply, http};
 pub use kube::{Kube, Wire};
 pub use process::{Cmd, Exit, Line, Proc, Row, Stream, children_of, open_fds, processes, rss_of};
-pub use scratch::{empty_root, in_pid_namespace, static_app};
+pub use scratch::{carry_emulator, empty_root, in_pid_namespace, static_app};
 pub use tls::{Ask, Cert, DAY, Form, Key, OVER_TLS, Pki, TlsServer, day};
 
 use std::net::TcpListener;
@@ -47,6 +47,22 @@ pub fn pilotfish_bin() -> PathBuf {
         Some(path) if !path.is_empty() => PathBuf::from(path),
         _ => PathBuf::from(env!("CARGO_BIN_EXE_pilotfish")),
     }
+}
+
+/// Where the program under test and its emulator are, when it is one of another processor (./build.sh test-aarch64), and
+/// PILOTFISH_BIN the program that starts both (tests/apps/emulated.rs).
+pub fn emulated() -> Option<PathBuf> {
+    std::env::var_os("PILOTFISH_EMULATED").filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
+/// The last signal there is; or that an emulator hands on: qemu keeps real-time ones for itself, and moves the others.
+pub fn last_signal() -> i32 {
+    if emulated().is_some() { 31 } else { 64 }
+}
+
+/// The bytes that an emulator holds beside the program's own: itself, and what it has translated.
+pub fn emulator_memory() -> u64 {
+    if emulated().is_some() { 16 << 20 } else { 0 }
 }
 
 /// A command that runs the program under test in a clean environment.

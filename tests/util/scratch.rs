@@ -75,9 +75,19 @@ pub fn in_pid_namespace(root: Option<&Path>, program: impl AsRef<OsStr>) -> Cmd 
         cmd = cmd.arg("--mount-proc");
     }
     if let Some(root) = root {
+        carry_emulator(root);
         let mut option = std::ffi::OsString::from("--root=");
         option.push(root);
         cmd = cmd.arg(option).arg("--wd=/");
     }
     cmd.arg("--").arg(program)
+}
+
+/// Puts what an emulated program needs into a root that it is to run in, under the same names; else nothing.
+pub fn carry_emulator(root: &Path) {
+    for file in super::emulated().iter().flat_map(|home| std::fs::read_dir(home).unwrap().flatten()) {
+        let to = root.join(file.path().strip_prefix("/").unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(file.path(), to).unwrap();
+    }
 }
