@@ -77,10 +77,12 @@ fn holds_secret(line: &str, is_open: bool) -> bool {
     // Up to the last `=`: an inline table has more than one key on its line.
     let Some((keys, value)) = line.rsplit_once('=').filter(|_| !line.contains("{{")) else { return false };
     let keys = keys.to_ascii_lowercase();
-    // A key of TLS is a secret where it is not a file's name.
-    let is_pem = is_open || ["'''", "\"\"\"", "BEGIN"].iter().any(|mark| value.contains(mark));
-    let has_key = is_pem
-        && keys.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\'')).any(|word| word == "key");
+    // A key of TLS is a secret where it is no file's name.
+    let value = value.trim_start();
+    let is_text =
+        is_open || value.starts_with(['\'', '"']) && !value.trim_start_matches(['\'', '"']).starts_with(['/', '.']);
+    let mut words = keys.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\''));
+    let has_key = is_text && words.any(|word| word == "key");
     has_key || ["token", "password", "secret", "authorization"].iter().any(|word| keys.contains(word))
 }
 
