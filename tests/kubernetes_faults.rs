@@ -137,9 +137,7 @@ fn a_lost_place_is_listed_again() {
         fish.wait("f", "two");
         assert_eq!(watched(&fake), ["5", "9"], "{n}");
         fish.check(fish.outages() == (0, 0), "no outage");
-        // The file is there before its line is read.
-        wait_until(secs(20), "the line of the second file", || (fish.renders("f") >= 2).then_some(()));
-        fish.check(fish.renders("f") == 2, "the second list is no news");
+        fish.expect_renders("f", 2, "the second list is no news");
         fish.end();
     }
 }

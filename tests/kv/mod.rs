@@ -149,6 +149,11 @@ impl Fish {
         let path = self.path(name).display().to_string();
         self.count(&format!("{path} in sync")) + self.count(&format!("{path} out of sync"))
     }
+    /// The file was rendered so often, and no more. It is there before the line that says so is read.
+    pub fn expect_renders(&self, name: &str, times: usize, why: &str) {
+        wait_until(secs(20), "the line of a rendered file", || (self.renders(name) >= times).then_some(()));
+        self.check(self.renders(name) == times, why);
+    }
     /// How often the app looked at its file after its start.
     pub fn reloads(&self) -> usize {
         self.count("config: ").saturating_sub(1)
