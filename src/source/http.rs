@@ -450,7 +450,11 @@ static WORDS: &[(ErrorKind, &str)] = &[
 /// An error in plain words.
 #[inline(never)]
 fn why(e: &io::Error) -> String {
-    let kind = e.kind();
-    let known = WORDS.iter().find(|w| w.0 == kind && e.raw_os_error().is_none());
+    let (kind, is_ours) = match e.kind() {
+        // Who hangs up is met while reading or while writing, as it happens.
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => (ErrorKind::UnexpectedEof, true),
+        kind => (kind, e.raw_os_error().is_none()),
+    };
+    let known = WORDS.iter().find(|w| w.0 == kind && is_ours);
     known.map_or_else(|| crate::error::os_text(e), |w| w.1.to_string())
 }
