@@ -317,6 +317,7 @@ beyond_emulator() { # FILE
   awk -v file="$1" '$1 == file { print $2 }' <<'LIST'
 supervision the_stop_signal_is_the_one_asked_for a real-time signal: qemu gives the program's another number outside
 supervision world::a_start_without_room_for_a_process_is_said_and_tried_again qemu starts a thread, which there is no room for
+confd one_failing_reload_loses_no_other_and_daemons_it_started_live_on qemu refuses to make the program a subreaper: it is one from its start, and so here too, where it is not to be one
 coreos the_article_word_for_word the process is to be called confd: an emulated one has the name of the emulator's file
 etcd_faults without_a_majority_the_last_good_file_stays a young app in sigwait(3) is known by the number of the system call, which is the other processor's for a native app: it is told five seconds later
 lib state::tests::every_short_sequence_keeps_the_invariants pure decisions, all sequences of them: minutes
