@@ -11,6 +11,7 @@
 pub mod backoff;
 pub mod base64;
 pub mod case;
+pub mod catalog;
 pub mod command;
 pub mod dest;
 pub mod diff;

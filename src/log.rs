@@ -66,21 +66,21 @@ impl Logger {
     fn shape(&self, now: u64, level: Level, voice: Voice, text: &str) -> String {
         let mut l = String::with_capacity(text.len() + 64);
         match (self.log.format, voice) {
-            (LogFormat::Default, Voice::Supervisor) => {
+            (LogFormat::Default | LogFormat::Go, Voice::Supervisor) => {
                 push_time(&mut l, now, "/ ", "");
                 l.push_str(" supervisor[");
                 l.push_str(&self.pid);
                 l.push_str("]: ");
                 push_one_line(&mut l, text);
             }
-            (LogFormat::Default, Voice::Confd) => {
+            (LogFormat::Default | LogFormat::Go, Voice::Confd) => {
                 push_time(&mut l, now, "-T", "Z");
                 for part in [" ", &self.host, " ", &self.log.program, "[", &self.pid, "]: ", level.name(), " "] {
                     l.push_str(part);
                 }
                 push_one_line(&mut l, text);
             }
-            (LogFormat::Text, _) => {
+            (LogFormat::Text | LogFormat::Logrus, _) => {
                 l.push_str("time=");
                 push_time(&mut l, now, "-T", "Z");
                 l.push_str(" level=");
@@ -88,7 +88,7 @@ impl Logger {
                 l.push_str(" msg=");
                 push_quoted(&mut l, text);
             }
-            (LogFormat::Json, _) => {
+            (LogFormat::Json | LogFormat::LogrusJson, _) => {
                 l.push_str("{\"time\":\"");
                 push_time(&mut l, now, "-T", "Z");
                 l.push_str("\",\"level\":\"");
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn shapes() {
         let logger = |format| Logger {
-            log: Log { format, level: Level::Info, program: "/bin/confd".to_string() },
+            log: Log { format, level: Level::Info, program: "/bin/confd".to_string(), is_stdout: false },
             host: "h".to_string(),
             pid: "12".to_string(),
             lost: Cell::new(0),

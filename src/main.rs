@@ -77,7 +77,7 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
         add(found.as_deref().unwrap_or(b"\xff"));
         found
     };
-    let world = World { vars, read: &read, files: &files };
+    let world = World { vars, read: &read, files: &files, host: &sys::host::known };
     let mut invocation = front::read(argv0, args, &world)?;
     match &mut invocation {
         Invocation::Run(plan) => {

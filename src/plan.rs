@@ -1,8 +1,12 @@
 //! The one model every front door ends in: what to watch, what to render, what to run. Fully validated; nothing
 //! behind it asks again where a setting came from. Times are milliseconds.
 
+mod duty;
+
 use std::borrow::Cow;
 use std::path::PathBuf;
+
+pub use duty::{ALWAYS, Catalog, Control, Handler, Hooks, Role, Run, Sensor, SensorKind, Service, UNLIMITED};
 
 use crate::dest::Dest;
 use crate::guard::Guard;
@@ -30,6 +34,22 @@ pub struct Plan {
     pub app: Option<App>,
     /// Variables with secrets that no command may see.
     pub env_remove: Vec<&'static str>,
+    /// Variables that the app and every command get.
+    pub env: Vec<(String, String)>,
+    /// Where services are told of and found.
+    pub catalog: Option<Catalog>,
+    /// What the catalog is told of.
+    pub services: Vec<Service>,
+    /// What is run beside the app.
+    pub handlers: Vec<Handler>,
+    /// What is run at the turns of the app's life.
+    pub hooks: Hooks,
+    /// The metrics that handlers give.
+    pub sensors: Vec<Sensor>,
+    /// Where a running pilotfish can be asked and told.
+    pub control: Control,
+    /// USR1 takes all services out of the catalog, and the next one brings them back. Otherwise it is the app's.
+    pub toggles_maintenance: bool,
     /// Without an app: who else is told of new files, and how.
     pub target: Option<Reload>,
     /// How changes are gathered.
@@ -76,6 +96,14 @@ impl Default for Plan {
             splays: Vec::new(),
             app: None,
             env_remove: Vec::new(),
+            env: Vec::new(),
+            catalog: None,
+            services: Vec::new(),
+            handlers: Vec::new(),
+            hooks: Hooks::default(),
+            sensors: Vec::new(),
+            control: Control::None,
+            toggles_maintenance: false,
             target: None,
             pace: Pace::default(),
             start_timeout: None,
@@ -91,7 +119,7 @@ impl Default for Plan {
             fingerprint: 0,
             telemetry: None,
             max_outage: None,
-            log: Log { format: LogFormat::Default, level: Level::Info, program: String::new() },
+            log: Log { format: LogFormat::Default, level: Level::Info, program: String::new(), is_stdout: false },
             notes: Vec::new(),
         }
     }
@@ -118,6 +146,8 @@ pub enum SourceKind {
     Kubernetes(Box<Kubernetes>),
     /// A folder whose files are keys.
     Dir(PathBuf),
+    /// The instances of services: the key `/NAME/ID` is `address:port`.
+    Services(Catalog),
     /// The environment pilotfish was started with: `/a/b` is `A_B`.
     Env,
     /// YAML, JSON and TOML files, flattened to keys.
@@ -173,7 +203,7 @@ impl Kubernetes {
 impl SourceKind {
     /// Whether this source has keys in folders: what lies under `/a` is then `/a` and `/a/...`, but not `/ab`.
     pub fn is_tree(&self) -> bool {
-        matches!(self, SourceKind::Etcd(_))
+        matches!(self, SourceKind::Etcd(_) | SourceKind::Services(_))
     }
 
     /// Whether it is read as a whole, whatever part of it is wanted: it is one watch.
@@ -279,7 +309,8 @@ pub enum Change {
 pub struct Watch {
     /// Index into `Plan::sources`.
     pub source: usize,
-    /// Every key that starts with this, with its leading `/`; `/` is everything.
+    /// Every key that starts with this, with its leading `/`; `/` is everything. Of services: `/NAME`, or `/NAME?TAG` for
+    /// those instances alone that have the tag.
     pub prefix: String,
 }
 
@@ -549,6 +580,8 @@ pub struct Log {
     pub level: Level,
     /// What stands where confd prints its program's name.
     pub program: String,
+    /// Lines go to standard output; else to standard error.
+    pub is_stdout: bool,
 }
 
 /// The shape of a log line.
@@ -560,6 +593,12 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// As Go's programs write it: date, time, text.
+    Go,
+    /// As logrus writes it for programs to read.
+    Logrus,
+    /// As logrus writes it as JSON.
+    LogrusJson,
 }
 
 /// How important a line is.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base64;
 use crate::error::{Error, Kind, os_text};
-use crate::plan::{ACCOUNT, Level, Pem, Plan, Reload, Secret, SourceKind, Tls, is_https};
+use crate::plan::{ACCOUNT, Catalog, Level, Pem, Plan, Reload, Run, Secret, SourceKind, Tls, is_https};
 use crate::sys::wipe::wipe;
 use crate::text::fill;
 use crate::tls::Context;
@@ -167,13 +167,29 @@ fn each(plan: &Plan, ask: Ask) {
                 let token = if is_pods { &Secret::None } else { &k.token };
                 ask(&source.name, &k.addresses, &k.tls, token, &k.basic);
             }
+            SourceKind::Services(catalog) => of_catalog(catalog, &source.name, ask),
             SourceKind::Dir(_) | SourceKind::Env | SourceKind::Files { .. } => {}
+        }
+    }
+    if let Some(catalog) = &plan.catalog {
+        of_catalog(catalog, "the catalog", ask);
+    }
+    for handler in &plan.handlers {
+        if let Run::Request(r) = &handler.run {
+            ask(&r.shown, std::slice::from_ref(&r.address), &r.tls, &r.token, &r.basic);
         }
     }
     for i in 0..=plan.templates.len() {
         if let Some(Reload::Request(r)) = plan.reload(i) {
             ask(&r.shown, std::slice::from_ref(&r.address), &r.tls, &r.token, &r.basic);
         }
+    }
+}
+
+fn of_catalog(catalog: &Catalog, name: &str, ask: Ask) {
+    match catalog {
+        Catalog::Consul(c) => ask(name, &c.addresses, &c.tls, &c.token, &c.basic),
+        Catalog::Etcd(e, _) => ask(name, &e.endpoints, &e.tls, &Secret::None, &e.basic),
     }
 }
 

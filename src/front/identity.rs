@@ -238,7 +238,11 @@ pub fn hide(plan: &mut Plan, ways: &[&'static str], pass: &str, pass_app: &str) 
         match source.kind {
             SourceKind::Consul(_) => all.push(OF_CONSUL),
             SourceKind::Etcd(_) => all.push(OF_ETCD),
-            SourceKind::Kubernetes(_) | SourceKind::Dir(_) | SourceKind::Env | SourceKind::Files { .. } => {}
+            SourceKind::Kubernetes(_)
+            | SourceKind::Services(_)
+            | SourceKind::Dir(_)
+            | SourceKind::Env
+            | SourceKind::Files { .. } => {}
         }
     }
     let (pass, pass_app) = (list(pass), list(pass_app));

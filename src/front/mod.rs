@@ -19,6 +19,7 @@ mod resource;
 mod settings;
 mod table;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -34,6 +35,19 @@ pub struct World<'a> {
     pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
     /// All files below a folder, sorted.
     pub files: &'a dyn Fn(&Path) -> std::io::Result<Vec<PathBuf>>,
+    /// What the host says of itself.
+    pub host: &'a dyn Fn() -> Host,
+}
+
+/// The host, as far as services are known by it.
+#[derive(Default)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// The names of its network interfaces with their addresses, in no order.
+    pub addresses: Vec<(String, IpAddr)>,
+    /// Our process's number.
+    pub pid: u32,
 }
 
 impl World<'_> {

@@ -75,7 +75,8 @@ mod tests {
     fn asked(door: &str, args: &[&str], vars: &[(&str, &str)]) -> std::result::Result<String, String> {
         let vars: Vec<(String, String)> = vars.iter().map(|(n, v)| ((*n).to_string(), (*v).to_string())).collect();
         let missing = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
-        let world = World { vars: &vars, read: &missing, files: &|_| Ok(Vec::new()) };
+        let world =
+            World { vars: &vars, read: &missing, files: &|_| Ok(Vec::new()), host: &crate::front::Host::default };
         let args: Vec<String> = args.iter().map(|a| (*a).to_string()).collect();
         let r = read(door, &args, &world).map_err(|e| e.text.clone())?;
         Ok([&r.address, " ", &r.path, " ", &r.timeout.to_string()].concat())

@@ -336,7 +336,7 @@ mod tests {
             },
         };
         let list = |_: &Path| Ok(all.iter().map(|(p, _)| p.clone()).collect());
-        let world = World { vars: &[], read: &read, files: &list };
+        let world = World { vars: &[], read: &read, files: &list, host: &crate::front::Host::default };
         let args: Vec<String> = args.iter().map(|a| (*a).to_string()).collect();
         let mut plan = Plan::default();
         match super::read(&args, &mut plan, &world).map_err(Error::into_text)? {

@@ -146,6 +146,7 @@ mod tests {
                 if p.ends_with("passwd") { Ok(passwd.to_vec()) } else { Err(std::io::ErrorKind::NotFound.into()) }
             },
             files: &|_| Ok(Vec::new()),
+            host: &crate::front::Host::default,
         };
         let template = |_: &str| Ok("text".to_string());
         let all = Resources {

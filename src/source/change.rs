@@ -27,7 +27,7 @@ pub fn make(source: &Source, key: &str, change: &Change, stop: &Stop) -> Result<
         SourceKind::Etcd(e) if e.version == 2 => at_etcd2(e, key, change, stop),
         SourceKind::Etcd(e) => etcd::watch::change(e, key, change, stop),
         SourceKind::Dir(root) => in_folder(root, key, change),
-        SourceKind::Files { .. } | SourceKind::Kubernetes(_) | SourceKind::Env => {
+        SourceKind::Files { .. } | SourceKind::Kubernetes(_) | SourceKind::Services(_) | SourceKind::Env => {
             Err("it can only be read".to_string())
         }
     };

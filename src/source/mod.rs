@@ -12,6 +12,7 @@ pub mod file;
 pub mod http;
 pub mod kubernetes;
 mod notice;
+pub mod services;
 mod turns;
 
 use std::os::fd::{BorrowedFd, RawFd};
@@ -161,6 +162,7 @@ pub fn start(plan: &Arc<Plan>, post: &Arc<Post>, stop: &Arc<Stop>) -> Result<()>
                 SourceKind::Files { paths, filter } => {
                     file::watch(paths, filter, &watch.prefix, Some(stop.fd()), &say);
                 }
+                SourceKind::Services(catalog) => services::watch(catalog, &watch.prefix, &stop, &say),
                 SourceKind::Env => say(News::Data(Arc::new(environment(&watch.prefix)))),
             }
         };

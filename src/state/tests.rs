@@ -53,7 +53,7 @@ fn plan(templates: Vec<Template>, reload: Reload) -> Plan {
         pace: Pace::default(),
         start_timeout: None,
         once: false,
-        log: Log { format: LogFormat::Default, level: Level::Debug, program: "p".into() },
+        log: Log { format: LogFormat::Default, level: Level::Debug, program: "p".into(), is_stdout: false },
         ..Plan::default()
     }
 }

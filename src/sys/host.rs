@@ -1,7 +1,7 @@
 //! What the host says of itself: its name, randomness, our own process.
 #![allow(unsafe_code)]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The host's name, or `localhost` where it has none.
 pub fn name() -> String {
@@ -13,6 +13,41 @@ pub fn name() -> String {
         Some(name) if rc == 0 && !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
         _ => "localhost".to_string(),
     }
+}
+
+/// The host's name, its network interfaces' addresses, our pid.
+pub fn known() -> crate::front::Host {
+    crate::front::Host { name: name(), addresses: addresses(), pid: std::process::id() }
+}
+
+/// The names of the network interfaces that are up, with their addresses, as the kernel lists them.
+#[inline(never)]
+pub fn addresses() -> Vec<(String, IpAddr)> {
+    let mut all = Vec::new();
+    let mut list = std::ptr::null_mut();
+    // SAFETY: fills the pointer with a list that is freed below; its names and addresses live as long as it.
+    unsafe {
+        if libc::getifaddrs(&raw mut list) != 0 {
+            return all;
+        }
+        let mut at = list;
+        while let Some(one) = at.as_ref() {
+            at = one.ifa_next;
+            let is_up = one.ifa_flags & libc::IFF_UP as u32 != 0;
+            let Some(address) = one.ifa_addr.as_ref().filter(|_| is_up) else { continue };
+            let ip = match i32::from(address.sa_family) {
+                libc::AF_INET => {
+                    let v4 = &*one.ifa_addr.cast::<libc::sockaddr_in>();
+                    IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes())
+                }
+                libc::AF_INET6 => IpAddr::from((*one.ifa_addr.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr),
+                _ => continue,
+            };
+            all.push((std::ffi::CStr::from_ptr(one.ifa_name).to_string_lossy().into_owned(), ip));
+        }
+        libc::freeifaddrs(list);
+    }
+    all
 }
 
 /// The default gateway of IPv4, which in a container mostly is its host; `None` where there is none or no /proc.

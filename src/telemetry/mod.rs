@@ -2,6 +2,7 @@
 //! app runs with the newest ones, and metrics. It decides what is answered to which path; `server` knows the connections,
 //! `text` the format of metrics, and the facts are `state`'s.
 
+pub mod sensor;
 pub mod server;
 pub mod text;
 

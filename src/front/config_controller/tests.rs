@@ -15,7 +15,13 @@ fn enter_by(args: &[&str], vars: &[(&str, &str)]) -> std::result::Result<Plan, S
     let list = |_: &Path| Err(ErrorKind::NotFound.into());
     let args: Vec<String> = args.iter().map(|a| (*a).to_string()).collect();
     let mut plan = Plan::default();
-    match super::read(&args, &mut plan, &World { vars: &vars, read: &read, files: &list }).map_err(Error::into_text)? {
+    match super::read(
+        &args,
+        &mut plan,
+        &World { vars: &vars, read: &read, files: &list, host: &crate::front::Host::default },
+    )
+    .map_err(Error::into_text)?
+    {
         None => Ok(plan),
         Some(text) => Err(text.to_string()),
     }

@@ -8,7 +8,7 @@ use crate::plan::{Pem, Plan, Reload, Secret, SourceKind, Tls};
 fn enter(args: &[&str], vars: &[(&str, &str)]) -> Result<Plan, String> {
     let vars: Vec<(String, String)> = vars.iter().map(|(n, v)| ((*n).to_string(), (*v).to_string())).collect();
     let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
-    let world = World { vars: &vars, read: &read, files: &|_| Ok(Vec::new()) };
+    let world = World { vars: &vars, read: &read, files: &|_| Ok(Vec::new()), host: &crate::front::Host::default };
     let args: Vec<String> = args.iter().map(|a| (*a).to_string()).collect();
     match front::read("pilotfish", &args, &world) {
         Ok(Invocation::Run(plan)) => Ok(*plan),

@@ -58,7 +58,7 @@ fn enter(text: &str, vars: &[(&str, &str)], option: Option<&str>) -> std::result
     };
     let list = |_: &Path| Err(ErrorKind::NotFound.into());
     let mut k = Kubernetes::default();
-    let world = World { vars: &vars, read: &read, files: &list };
+    let world = World { vars: &vars, read: &read, files: &list, host: &crate::front::Host::default };
     access(&mut k, option, &world).map(|()| k).map_err(Error::into_text)
 }
 
