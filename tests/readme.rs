@@ -217,7 +217,12 @@ fn the_manifests_for_kubernetes() {
                     .collect();
                 vars.push(("KUBERNETES_SERVICE_HOST".to_string(), "10.0.0.1".to_string()));
                 let missing = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
-                let world = World { vars: &vars, read: &missing, files: &|_| Ok(Vec::new()) };
+                let world = World {
+                    vars: &vars,
+                    read: &missing,
+                    files: &|_| Ok(Vec::new()),
+                    host: &pilotfish::front::Host::default,
+                };
                 assert_eq!(probe[0], "/pilotfish");
                 let Ok(Invocation::Probe(asked)) = front::read("pilotfish", &probe[1..], &world) else {
                     panic!("{probe:?}")
@@ -431,7 +436,12 @@ fn the_example_of_reconfig() {
         fs::write(home.join(name), text).unwrap();
     }
     let vars = [];
-    let world = World { vars: &vars, read: &|p| fs::read(p), files: &|dir| Ok(files(dir)) };
+    let world = World {
+        vars: &vars,
+        read: &|p| fs::read(p),
+        files: &|dir| Ok(files(dir)),
+        host: &pilotfish::front::Host::default,
+    };
     let args = ["reconfig", "-c", home.to_str().unwrap()].map(str::to_string).to_vec();
     let Ok(Invocation::Run(plan)) = front::read("pilotfish", &args, &world) else { panic!("nothing to run") };
     driver::check(&plan).unwrap();
@@ -556,7 +566,7 @@ fn enter(home: &Path, args: Vec<String>, vars: &[(String, String)]) -> Plan {
         }
         fs::read(home.join(path.strip_prefix("/").unwrap_or(path)))
     };
-    let world = World { vars, read: &read, files: &|_| Ok(Vec::new()) };
+    let world = World { vars, read: &read, files: &|_| Ok(Vec::new()), host: &pilotfish::front::Host::default };
     let said = args.join(" ");
     match front::read("pilotfish", &args, &world) {
         Ok(Invocation::Run(plan)) => {

@@ -14,7 +14,7 @@ pub enum Catalog {
     /// Consul's agent.
     Consul(Box<Consul>),
     /// Keys of etcd below a prefix (`/containerpilot`), which has its leading `/` and none at its end.
-    Etcd(Etcd, String),
+    Etcd(Box<Etcd>, String),
 }
 
 /// A service that others are told of as long as it is well.
