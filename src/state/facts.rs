@@ -61,6 +61,12 @@ pub struct Facts {
     pub sources: Vec<SourceFact>,
     /// The app runs; `None`: there is none to run.
     pub app_runs: Option<bool>,
+    /// The ids of our services, with how each is: `passing`, `failing`, `not registered`, `in maintenance`.
+    pub services: Vec<(String, &'static str)>,
+    /// The services of others that are watched (`NAME` or `NAME?TAG`), with how many instances each has.
+    pub instances: Vec<(String, usize)>,
+    /// Our services were taken out of the catalog because somebody asked for it.
+    pub is_maintained: bool,
     /// Whose certificates are in use, and when they end, in seconds since 1970. Who asks adds them.
     pub certificates: Vec<(String, i64)>,
 }
@@ -138,6 +144,9 @@ impl State {
             tally: self.tally.clone(),
             sources,
             app_runs: self.plan.app.as_ref().map(|_| matches!(self.app.phase, Phase::Running)),
+            services: Vec::new(),
+            instances: Vec::new(),
+            is_maintained: false,
             certificates: Vec::new(),
         }
     }

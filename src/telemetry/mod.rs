@@ -146,6 +146,9 @@ mod tests {
             tally,
             sources,
             app_runs: Some(true),
+            services: Vec::new(),
+            instances: Vec::new(),
+            is_maintained: false,
             certificates: vec![("mine".to_string(), 99)],
         }
     }
