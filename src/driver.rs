@@ -1,28 +1,32 @@
 //! The loop: poll(2), events, `State::step`, actions. The only place where decisions and the world meet. It never
 //! blocks but in poll, until the earliest deadline or for ever; it decides nothing.
 
+//!
+//! Rooms: `files` (render, stage, commit, restore), `children` (the app, commands, requests, keepers).
+
+mod children;
+mod files;
+
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::dest::set::Set;
+use self::files::{Saved, Staged};
+use crate::catalog::Keeper;
 use crate::dest::{self, tree};
-use crate::diff;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::log::Logger;
-use crate::plan::{self, Level, Millis, Plan};
-use crate::request;
-use crate::source::{self, News, Post, Render, Stop};
-use crate::state::{Action, Caught, Committed, Event, Job, Outcome, Rendered, State, Voice};
-use crate::store::{Reads, Snapshot, View};
+use crate::output::Output;
+use crate::plan::{Level, Millis, Plan};
+use crate::source::{self, Answers, News, Post, Stop};
+use crate::state::{Action, Event, State, Voice};
 use crate::sys::host::clock;
-use crate::sys::pipe::{Pipe, write_patiently};
-use crate::sys::process::{self, Ended as ProcessEnded, Reaped, Start};
+use crate::sys::pipe::Pipe;
+use crate::sys::process::{self, Ended as ProcessEnded, Reaped};
 use crate::sys::socket::{Wait, wait_any};
-use crate::sys::{host, signal, terminal, thread};
-use crate::telemetry::{self, server::Server};
-use crate::template::{Context, Template};
+use crate::sys::{host, signal, terminal};
+use crate::telemetry::{self, sensor::Meters, server::Server};
+use crate::template::Template;
 use crate::tls;
 
 /// Most bytes one render may give.
@@ -32,34 +36,6 @@ const RENDER_STACK: usize = 1 << 20;
 
 /// Reads the configuration anew.
 pub type Again<'a> = &'a dyn Fn() -> Result<Plan>;
-
-/// New content on its way to its place.
-enum Staged {
-    File(dest::Staged),
-    Tree(tree::Staged),
-}
-
-impl Staged {
-    fn path(&mut self) -> Result<PathBuf> {
-        match self {
-            Staged::File(file) => file.path().map(PathBuf::from),
-            Staged::Tree(tree) => Ok(tree.path()),
-        }
-    }
-
-    fn keep(self) -> Option<PathBuf> {
-        match self {
-            Staged::File(file) => file.keep(),
-            Staged::Tree(_) => None,
-        }
-    }
-}
-
-/// What was in place before.
-enum Saved {
-    File(dest::Saved),
-    Tree(Set),
-}
 
 /// What the loop works with.
 struct Driver<'a> {
@@ -73,20 +49,49 @@ struct Driver<'a> {
     staged: Vec<Option<Staged>>,
     /// What files held before their last commit, where that may be rolled back, in the plan's order.
     saved: Vec<Option<Saved>>,
-    /// The app's pid, which is its group's id too.
-    app: Option<i32>,
-    /// The app's group, as long as it may have members: it can outlive the app.
-    group: Option<i32>,
-    /// Running commands: their pids with the ids the state gave them.
-    commands: Vec<(i32, u32)>,
-    /// Requests under way: the ids the state gave them, and what cuts them off.
-    requests: Vec<(u32, Arc<Stop>)>,
+    kept: Kept,
+    /// Since the start, what `now` counts from.
+    begin: Instant,
     /// We were started in the foreground of a terminal, so the app belongs there.
     is_foreground: bool,
     events: VecDeque<Event>,
     again: Again<'a>,
     /// The plan that takes over.
     next: Option<Box<Plan>>,
+}
+
+/// What a plan hands on to the next one.
+struct Kept {
+    /// The app's pid, which is its group's id too.
+    app: Option<i32>,
+    /// The app's group, as long as it may have members: it can outlive the app.
+    group: Option<i32>,
+    /// Running commands.
+    commands: Vec<Command>,
+    /// What commands print.
+    outputs: Vec<Output>,
+    /// Requests under way: the ids the state gave them, and what cuts them off.
+    requests: Vec<(u32, Arc<Stop>)>,
+    answers: Arc<Answers>,
+    /// Of our services, in the plan's order.
+    keepers: Vec<Keeper>,
+    /// Of services that an older plan had: their ids.
+    parting: Vec<(String, Keeper)>,
+    /// The values of sensors.
+    meters: Meters,
+    /// What was decided before.
+    before: Option<State>,
+    /// Wakes the loop.
+    wake: i32,
+}
+
+/// A running command.
+struct Command {
+    pid: i32,
+    /// The id the state gave it.
+    id: u32,
+    /// What it leaves behind is ended with it.
+    is_swept: bool,
 }
 
 /// Compiles every template, as far as a plan can be proved good without touching anything.
@@ -108,7 +113,7 @@ pub fn run(mut plan: Plan, again: Again) -> Result<i32> {
     let pipe = Pipe::new().map_err(|e| Error::io("make a pipe", &e))?;
     let is_foreground = terminal::is_ours();
     signal::install(pipe.writer());
-    if plan.app.is_some() {
+    if plan.app.is_some() || !plan.handlers.is_empty() {
         process::become_subreaper();
     }
     let mut server = match &plan.telemetry {
@@ -119,14 +124,34 @@ pub fn run(mut plan: Plan, again: Again) -> Result<i32> {
         let text = crate::text::fill("listening on % for /healthz, /startupz, /readyz and /metrics", &[address]);
         plan.notes.push((Level::Info, text));
     }
-    let mut unfinished = Vec::new();
+    let mut listens = plan.telemetry.clone();
+    let begin = Instant::now();
+    let mut kept = Kept {
+        app: None,
+        group: None,
+        commands: Vec::new(),
+        outputs: Vec::new(),
+        requests: Vec::new(),
+        answers: Answers::new(pipe.writer()),
+        keepers: Vec::new(),
+        parting: Vec::new(),
+        meters: Meters::default(),
+        before: None,
+        wake: pipe.writer(),
+    };
     loop {
         let stop = Stop::new()?;
-        let ended = generation(plan, &unfinished, again, &pipe, &stop, is_foreground, &mut server);
+        let ended = generation(plan, kept, again, (&pipe, &stop), (begin, is_foreground), &mut server);
         stop.now();
         match ended? {
             Ended::Code(code) => return Ok(code),
-            Ended::Next(next, left) => (plan, unfinished) = (*next, left),
+            Ended::Next(next, handed) => (plan, kept) = (*next, *handed),
+        }
+        if plan.telemetry != listens {
+            match plan.telemetry.as_deref().map(Server::listen).transpose() {
+                Ok(new) => (server, listens) = (new, plan.telemetry.clone()),
+                Err(e) => plan.notes.push((Level::Error, e.into_text())),
+            }
         }
     }
 }
@@ -135,18 +160,17 @@ pub fn run(mut plan: Plan, again: Again) -> Result<i32> {
 enum Ended {
     /// All is over.
     Code(i32),
-    /// A newer plan goes on, with the reloads that are left to do.
-    Next(Box<Plan>, Vec<PathBuf>),
+    /// A newer plan goes on, with what is left of this one.
+    Next(Box<Plan>, Box<Kept>),
 }
 
 #[inline(never)]
 fn generation(
     plan: Plan,
-    unfinished: &[PathBuf],
+    mut kept: Kept,
     again: Again,
-    pipe: &Pipe,
-    stop: &Arc<Stop>,
-    is_foreground: bool,
+    (pipe, stop): (&Pipe, &Arc<Stop>),
+    (begin, is_foreground): (Instant, bool),
     server: &mut Option<Server>,
 ) -> Result<Ended> {
     let mut templates = Vec::new();
@@ -160,6 +184,7 @@ fn generation(
     }
     let plan = Arc::new(plan);
     let post = Post::new(pipe.writer());
+    let before = kept.before.take();
     let mut driver = Driver {
         state: State::new(plan.clone(), host::random()),
         logger: Logger::new(plan.log.clone()),
@@ -167,57 +192,75 @@ fn generation(
         saved: plan.templates.iter().map(|_| None).collect(),
         templates: Arc::new(templates),
         post: post.clone(),
-        app: None,
-        group: None,
-        commands: Vec::new(),
-        requests: Vec::new(),
+        kept,
+        begin,
         is_foreground,
         events: VecDeque::from([Event::Start]),
         plan: plan.clone(),
         again,
         next: None,
     };
-    driver.state.resume(unfinished);
+    driver.take_over(before)?;
     source::start(&plan, &post, stop)?;
-    let begin = Instant::now();
-    let now = || u64::try_from(begin.elapsed().as_millis()).unwrap_or(Millis::MAX);
     loop {
         pipe.drain();
         driver.take_signals();
+        driver.take_outputs();
         driver.take_news();
-        if let Some(code) = driver.turn(&now) {
+        if let Some(code) = driver.turn() {
             return Ok(Ended::Code(code));
         }
-        // A running command belongs to the old plan: it ends first.
-        if driver.commands.is_empty()
-            && driver.requests.is_empty()
-            && !driver.state.is_ending()
+        // A command of a file, or a reload, belongs to the old plan: it ends first.
+        if driver.state.may_hand_over()
             && let Some(next) = driver.next.take()
         {
-            return Ok(Ended::Next(next, driver.state.unfinished()));
+            let Driver { kept, state, .. } = driver;
+            return Ok(Ended::Next(next, Box::new(Kept { before: Some(state), ..kept })));
         }
-        let deadline = driver.state.deadline();
-        match server {
-            None => pipe.wait(deadline.map(|d| d.saturating_sub(now()))),
-            Some(server) => {
-                let moment = now();
-                server.turn(clock(), &|path| {
-                    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-                    let mut facts = driver.state.facts(moment);
-                    facts.certificates = tls::ends();
-                    telemetry::answer(path, &facts, moment, wall)
-                });
-                let mut all = server.awaited();
-                all.push((pipe.reader(), Wait::Read));
-                let asked = server.deadline().map(|d| d.saturating_sub(clock()));
-                let next = deadline.map(|d| d.saturating_sub(now()));
-                wait_any(&all, next.into_iter().chain(asked).min());
-            }
+        let mut all = vec![(pipe.reader(), Wait::Read)];
+        all.extend(driver.kept.outputs.iter().map(|o| (o.fd(), Wait::Read)));
+        let now = driver.now();
+        let mut wait = driver.state.deadline().map(|d| d.saturating_sub(now));
+        if let Some(server) = server {
+            server.turn(clock(), &|path| driver.answer(path));
+            all.extend(server.awaited());
+            let asked = server.deadline().map(|d| d.saturating_sub(clock()));
+            wait = wait.into_iter().chain(asked).min();
         }
+        wait_any(&all, wait);
     }
 }
 
 impl Driver<'_> {
+    /// Milliseconds since the start.
+    fn now(&self) -> Millis {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// Goes on where the plan before ended.
+    #[inline(never)]
+    fn take_over(&mut self, before: Option<State>) -> Result<()> {
+        self.kept.meters = Meters::new(&self.plan.sensors, std::mem::take(&mut self.kept.meters));
+        let was = before.as_ref().map(|state| state.plan().clone());
+        let is_same = self.same_services(was.as_deref());
+        self.start_keepers(was.as_deref(), &is_same)?;
+        if let Some(before) = before {
+            let mut actions = Vec::new();
+            self.state.resume(self.now(), before, &is_same, &mut actions);
+            actions.into_iter().for_each(|action| self.perform(action));
+        }
+        Ok(())
+    }
+
+    /// What somebody is told who asks by HTTP.
+    fn answer(&self, path: &str) -> telemetry::Answer {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let now = self.now();
+        let mut facts = self.state.facts(now);
+        facts.certificates = tls::ends();
+        telemetry::answer(path, &facts, now, wall)
+    }
+
     fn take_signals(&mut self) {
         for n in signal::take() {
             if n == libc::SIGCHLD {
@@ -237,23 +280,24 @@ impl Driver<'_> {
                     self.events.push_back(Event::Childless);
                     return true;
                 }
-                Reaped::Process(pid, ended) if self.app == Some(pid) => {
+                Reaped::Process(pid, ended) if self.kept.app == Some(pid) => {
                     if let ProcessEnded::Stopped(n) = ended {
                         self.events.push_back(Event::AppStopped(n));
                     } else {
-                        self.app = None;
-                        self.group = self.group.filter(|g| process::kill(-g, 0));
+                        self.kept.app = None;
+                        self.kept.group = self.kept.group.filter(|g| process::kill(-g, 0));
                         self.events.push_back(Event::AppEnded(ended));
                     }
                 }
                 Reaped::Process(_, ProcessEnded::Stopped(_)) => {}
                 Reaped::Process(pid, ended) => {
-                    if let Some(i) = self.commands.iter().position(|(p, _)| *p == pid) {
-                        let (_, id) = self.commands.swap_remove(i);
+                    if let Some(i) = self.kept.commands.iter().position(|c| c.pid == pid) {
+                        let Command { id, is_swept, .. } = self.kept.commands.swap_remove(i);
                         // What a command leaves behind has no business here.
-                        if self.plan.app.is_some() {
+                        if is_swept {
                             process::kill(-pid, libc::SIGKILL);
                         }
+                        self.end_output(id);
                         self.events.push_back(Event::CommandEnded { id, how: Ok(ended) });
                     }
                 }
@@ -265,12 +309,13 @@ impl Driver<'_> {
         for (group, renders) in self.post.take_renders() {
             self.stage_all(group, renders);
         }
-        for (id, how) in self.post.take_answers() {
+        for (id, how) in self.kept.answers.take() {
             self.end_request(id, how);
         }
         let news = self.post.take();
         // confd reads a template each time it renders it.
-        if self.plan.rereads && self.next.is_none() && news.iter().any(|(_, n)| matches!(n, News::Data(_))) {
+        let reads = self.plan.rereads && !self.plan.templates.is_empty();
+        if reads && self.next.is_none() && news.iter().any(|(_, n)| matches!(n, News::Data(_))) {
             self.reread(false);
         }
         for (watch, news) in news {
@@ -284,17 +329,18 @@ impl Driver<'_> {
                 }
             });
         }
+        self.take_words();
     }
 
     /// Feeds all events, then `Tick`, and does what they lead to, until nothing follows from anything. The exit
     /// code ends it all.
     #[inline(never)]
-    fn turn(&mut self, now: &dyn Fn() -> Millis) -> Option<i32> {
+    fn turn(&mut self) -> Option<i32> {
         let mut actions = Vec::new();
         loop {
             let event = self.events.pop_front();
             let is_tick = event.is_none();
-            self.state.step(now(), event.unwrap_or(Event::Tick), &mut actions);
+            self.state.step(self.now(), event.unwrap_or(Event::Tick), &mut actions);
             if is_tick && actions.is_empty() {
                 return None;
             }
@@ -334,14 +380,21 @@ impl Driver<'_> {
             }
             Action::Run { id, job } => self.run_command(id, job),
             Action::KillCommand(id) => {
-                if let Some((pid, _)) = self.commands.iter().find(|(_, i)| *i == id) {
-                    process::kill(-pid, libc::SIGKILL);
-                }
+                self.signal_command(id, libc::SIGKILL);
                 self.end_request(id, Err("timed out".to_string()));
+            }
+            Action::SignalCommand(id, n) => self.signal_command(id, n),
+            Action::Observe { id, sensor } => self.observe(id, sensor),
+            Action::Forget(id) => self.kept.outputs.retain(|o| o.id != id),
+            Action::Pass(service) => self.pass(service),
+            Action::Leave(service) => {
+                if let Some(keeper) = self.kept.keepers.get(service) {
+                    keeper.leave();
+                }
             }
             Action::StartApp => self.start_app(),
             Action::SignalApp(n) => {
-                if let Some(pid) = self.app {
+                if let Some(pid) = self.kept.app {
                     process::kill(pid, n);
                 }
             }
@@ -350,8 +403,8 @@ impl Driver<'_> {
             // Mostly there is nobody left, and no need to look through /proc.
             Action::SignalRest(_) if self.reap() => {}
             Action::SignalRest(n) => {
-                for (pid, _) in &self.commands {
-                    process::kill(-pid, n);
+                for command in &self.kept.commands {
+                    process::kill(-command.pid, n);
                 }
                 if !process::kill_rest(n) {
                     self.signal_group(n); // without /proc this much is known
@@ -364,11 +417,17 @@ impl Driver<'_> {
         }
     }
 
+    fn signal_command(&self, id: u32, n: i32) {
+        if let Some(command) = self.kept.commands.iter().find(|c| c.id == id) {
+            process::kill(-command.pid, n);
+        }
+    }
+
     fn signal_group(&self, n: i32) {
-        if let (libc::SIGKILL, Some(pid)) = (n, self.app) {
+        if let (libc::SIGKILL, Some(pid)) = (n, self.kept.app) {
             process::kill(pid, n); // it may have left its group
         }
-        if let Some(group) = self.group {
+        if let Some(group) = self.kept.group {
             process::kill(-group, n);
         }
     }
@@ -394,335 +453,4 @@ impl Driver<'_> {
             Err(_) => {}
         }
     }
-
-    fn take_staged(&mut self, t: usize) -> Option<Staged> {
-        self.staged.get_mut(t).and_then(Option::take)
-    }
-
-    /// Renders a group here, or on a thread of its own when a template looks up names: the loop waits for no
-    /// name server.
-    fn render(&mut self, group: usize, templates: &[usize]) {
-        let plans = &self.plan.templates;
-        let blocks = templates.iter().filter_map(|t| plans.get(*t)).any(|p| p.text.contains("lookup"));
-        let views: Vec<(usize, Arc<Snapshot>)> =
-            templates.iter().filter_map(|t| Some((*t, self.visible(plans.get(*t)?)))).collect();
-        let compiled = self.templates.clone();
-        if !blocks {
-            self.stage_all(group, render_all(plans, &compiled, &views));
-            return;
-        }
-        let post = self.post.clone();
-        let plan = self.plan.clone();
-        let work = Box::new(move || post.put_renders(group, render_all(&plan.templates, &compiled, &views)));
-        if let Err(e) = thread::start(RENDER_STACK, work) {
-            let error = Error::io("start a thread for a render", &e);
-            let fail = |t: &usize| Render { template: *t, reads: Reads::default(), content: Err(error.clone()) };
-            self.stage_all(group, templates.iter().map(fail).collect());
-        }
-    }
-
-    fn stage_all(&mut self, group: usize, renders: Vec<Render>) {
-        let mut results = Vec::new();
-        for r in renders {
-            let mut refused = Vec::new();
-            let staged = r.content.and_then(|content| self.stage(r.template, &content, &mut refused));
-            let outcome = staged.unwrap_or_else(Outcome::Failed);
-            results.push(Rendered { template: r.template, reads: r.reads, refused, outcome });
-        }
-        self.events.push_back(Event::Rendered { group, results });
-    }
-
-    #[inline(never)]
-    fn stage(&mut self, t: usize, content: &[u8], refused: &mut Vec<String>) -> Result<Outcome> {
-        let Some(plan) = self.plan.templates.get(t) else { return Err(Error::fatal("no such template")) };
-        if let Some(tree) = &plan.tree {
-            let set = self.set(plan, tree)?;
-            let staged = tree::stage(&plan.dest, tree, &set, plan.check.is_some())?;
-            *refused = set.refused;
-            return Ok(match (staged, self.staged.get_mut(t)) {
-                (Some((staged, reason)), Some(slot)) => {
-                    *slot = Some(Staged::Tree(staged));
-                    Outcome::Staged(vec![reason])
-                }
-                _ => Outcome::Same,
-            });
-        }
-        match dest::compare(&plan.dest, content)? {
-            dest::Compared::Same => {
-                self.keep_stage(plan, content)?;
-                Ok(Outcome::Same)
-            }
-            dest::Compared::Differs(reasons) if self.plan.noop => {
-                self.keep_stage(plan, content)?;
-                let old = std::fs::read(&plan.dest.path).unwrap_or_default();
-                let path = plan.dest.path.to_string_lossy();
-                let diff = diff::unified(&old, content, &path, &path);
-                if write_patiently(1, diff.as_bytes(), 2_000).is_err() {
-                    self.logger.line(Level::Warning, Voice::Confd, "the diff could not be written: nobody reads it");
-                }
-                Ok(Outcome::Shown(reasons))
-            }
-            dest::Compared::Differs(reasons) => {
-                let staged = dest::stage(&plan.dest, content)?;
-                if let Some(slot) = self.staged.get_mut(t) {
-                    *slot = Some(Staged::File(staged));
-                }
-                Ok(Outcome::Staged(reasons))
-            }
-        }
-    }
-
-    /// Content that is not put in place is left where its user can look at it, if he asked.
-    fn keep_stage(&self, plan: &plan::Template, content: &[u8]) -> Result<()> {
-        if self.plan.keep_stage
-            && let Some(path) = dest::stage(&plan.dest, content)?.keep()
-        {
-            self.say_kept(&path);
-        }
-        Ok(())
-    }
-
-    fn say_kept(&self, path: &std::path::Path) {
-        self.logger.line(Level::Info, Voice::Confd, &["Keeping staged file: ", &path.to_string_lossy()].concat());
-    }
-
-    /// The keys as this template sees them.
-    #[inline(never)]
-    fn visible(&self, template: &plan::Template) -> Arc<Snapshot> {
-        if let [only] = template.inputs.as_slice() {
-            let watch = self.plan.watches.get(only.watch);
-            let whole = only.prefix.is_empty() || watch.is_some_and(|w| w.prefix == only.prefix);
-            if let (0, true, Some(s)) = (only.strip, whole, self.state.snapshot(only.watch)) {
-                return s.clone();
-            }
-        }
-        let mut entries = Vec::new();
-        for input in &template.inputs {
-            let Some(snapshot) = self.state.snapshot(input.watch) else { continue };
-            let source = self.plan.watches.get(input.watch).and_then(|w| self.plan.sources.get(w.source));
-            let is_tree = source.is_some_and(|s| s.kind.is_tree());
-            for (key, value) in snapshot.under(&input.prefix) {
-                if is_tree && !crate::store::is_under(&input.prefix, key) {
-                    continue;
-                }
-                let key = if input.strip == 0 { key.clone() } else { Arc::from(&*input.seen(key)) };
-                entries.push((key, value.clone()));
-            }
-        }
-        Arc::new(Snapshot::new(entries))
-    }
-
-    /// The files a folder shall have.
-    #[inline(never)]
-    fn set(&self, template: &plan::Template, tree: &plan::Tree) -> Result<Set> {
-        let mut set = Set::default();
-        for (input, part) in template.inputs.iter().zip(&tree.parts) {
-            let Some(snapshot) = self.state.snapshot(input.watch) else { continue };
-            for (key, value) in snapshot.under(&input.prefix) {
-                set.add(&input.seen(key), part.is_flat, part.mode, value);
-            }
-        }
-        set.settle();
-        if set.bytes() > MAX_RENDER {
-            let path = template.dest.path.to_string_lossy();
-            return Err(Error::filled(
-                Kind::Config,
-                "cannot write the folder %: its files have more than 64 MiB",
-                &[&path],
-            ));
-        }
-        Ok(set)
-    }
-
-    #[inline(never)]
-    fn commit(&mut self, t: usize, keep: bool) -> Committed {
-        if let (Some(plan), Some(slot), false) =
-            (self.plan.templates.get(t).filter(|p| p.rollback), self.saved.get_mut(t), keep)
-        {
-            // A file that cannot be read, or is not there, is one that cannot be rolled back.
-            *slot = match &plan.tree {
-                None => dest::read_for_rollback(&plan.dest).ok().flatten().map(Saved::File),
-                Some(tree) => tree::read(&plan.dest, tree).map(Saved::Tree),
-            };
-        }
-        let result = match self.take_staged(t) {
-            Some(Staged::File(staged)) => staged.commit().map(|c| c.in_place),
-            Some(Staged::Tree(staged)) => staged.commit().map(|()| false),
-            None => Err(Error::fatal("nothing is staged")),
-        };
-        Committed { template: t, result }
-    }
-
-    fn restore(&mut self, t: usize) -> Result<()> {
-        match (self.plan.templates.get(t), self.saved.get_mut(t).and_then(Option::take)) {
-            (Some(plan), Some(Saved::File(saved))) => dest::restore(&plan.dest, &saved).map(drop),
-            (Some(plan::Template { dest, tree: Some(tree), .. }), Some(Saved::Tree(set))) => {
-                tree::restore(dest, tree, &set)
-            }
-            _ => Err(Error::transient("there was no previous content")),
-        }
-    }
-
-    #[inline(never)]
-    fn run_command(&mut self, id: u32, job: Job) {
-        let (command, t) = match job {
-            Job::Check(t) => (self.plan.templates.get(t).and_then(|p| p.check.as_ref()), Some(t)),
-            Job::Reload(_) | Job::AppReload => {
-                let t = if let Job::Reload(t) = job { Some(t) } else { None };
-                let i = t.unwrap_or(self.plan.templates.len());
-                match self.plan.reload(i) {
-                    Some(plan::Reload::Command(c)) => (Some(c), t),
-                    Some(plan::Reload::Request(_)) => return self.send_request(id, i),
-                    Some(plan::Reload::Named(n)) => {
-                        let ours: Vec<i32> = self.commands.iter().map(|(pid, _)| *pid).collect();
-                        let how = process::signal_named(&n.name, n.signal, &ours).map(|()| ProcessEnded::Exit(0));
-                        self.events.push_back(Event::CommandEnded { id, how });
-                        return;
-                    }
-                    _ => (None, t),
-                }
-            }
-        };
-        let Some(command) = command else { return };
-        let dest = t.map(|t| self.plan.file(t)).unwrap_or_default();
-        let staged = t.and_then(|t| self.staged.get_mut(t)).and_then(Option::as_mut);
-        match start_command(command, staged, dest, &self.plan.env_remove) {
-            Ok(pid) => self.commands.push((pid, id)),
-            Err(e) => self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) }),
-        }
-    }
-
-    /// Sends it from a thread of its own: the loop waits for no server.
-    #[inline(never)]
-    fn send_request(&mut self, id: u32, i: usize) {
-        let (plan, post) = (self.plan.clone(), self.post.clone());
-        let started = Stop::new().and_then(|stop| {
-            let held = stop.clone();
-            let work = move || {
-                if let Some(plan::Reload::Request(r)) = plan.reload(i) {
-                    post.put_answer((id, request::send(r, &stop)));
-                }
-            };
-            thread::start(source::STACK, Box::new(work)).map_err(|e| Error::io("start a thread for a request", &e))?;
-            Ok(held)
-        });
-        match started {
-            Ok(stop) => self.requests.push((id, stop)),
-            Err(e) => self.events.push_back(Event::CommandEnded { id, how: Err(e.into_text()) }),
-        }
-    }
-
-    /// A request has its answer, or had its time; what comes after that is dropped.
-    fn end_request(&mut self, id: u32, how: std::result::Result<ProcessEnded, String>) {
-        if let Some(i) = self.requests.iter().position(|(r, _)| *r == id) {
-            self.requests.swap_remove(i).1.now();
-            self.events.push_back(Event::CommandEnded { id, how });
-        }
-    }
-
-    #[inline(never)]
-    fn start_app(&mut self) {
-        let Some(app) = &self.plan.app else { return };
-        let start = Start {
-            argv: &app.argv,
-            env: &[],
-            env_remove: &app.env_remove,
-            is_app: true,
-            foreground: self.is_foreground,
-        };
-        self.events.push_back(match process::start(&start) {
-            Ok(pid) => {
-                self.app = Some(pid);
-                self.group = self.app;
-                self.logger.line(
-                    Level::Debug,
-                    Voice::Supervisor,
-                    &["main program has pid ", &pid.to_string()].concat(),
-                );
-                Event::AppStarted
-            }
-            Err(e) => Event::AppStartFailed { code: e.code, text: e.text },
-        });
-    }
-
-    /// A signal that would end the app, as it has no handler yet, is not sent unless it must be.
-    #[inline(never)]
-    fn reload_signal(&mut self, n: i32, force: bool) {
-        let Some(pid) = self.app else { return }; // it ended: its event is on the way
-        let caught = match process::survives(pid, n) {
-            _ if force => Caught::Sent,
-            Some(true) => Caught::Sent,
-            Some(false) => Caught::NotYet,
-            None => Caught::Unknown,
-        };
-        if caught == Caught::Sent {
-            process::kill(pid, n);
-        }
-        self.events.push_back(Event::ReloadSignalled(caught));
-    }
-
-    fn suspend(&mut self) {
-        if !self.is_foreground || std::process::id() == 1 {
-            return;
-        }
-        terminal::take_back();
-        terminal::suspend(); // returns when a shell continues us
-        // The app gets its CONT below. Ours, passed on later, would undo a stop that was typed in between.
-        signal::forget(libc::SIGCONT);
-        if let Some(pid) = self.app {
-            terminal::give(pid);
-            process::kill(-pid, libc::SIGCONT);
-        }
-    }
-}
-
-/// Starts a command for what is staged for `dest`, if anything is; gives its pid.
-#[inline(never)]
-fn start_command(
-    command: &plan::Command,
-    staged: Option<&mut Staged>,
-    dest: String,
-    env_remove: &[&str],
-) -> Result<i32> {
-    let src = match staged {
-        None => dest.clone(),
-        Some(staged) => staged.path()?.to_string_lossy().into_owned(),
-    };
-    let argv = command.words(&src, &dest, std::path::Path::new("/bin/sh").exists())?;
-    let start = Start { argv: &argv, env: &[], env_remove, is_app: false, foreground: false };
-    process::start(&start).map_err(|e| {
-        let program = argv.first().map_or("", String::as_str);
-        Error::transient(["cannot run ", program, ": ", &e.text].concat())
-    })
-}
-
-/// Renders templates, each with the keys it sees; on whatever thread.
-#[inline(never)]
-fn render_all(
-    plans: &[plan::Template],
-    templates: &[Result<Template>],
-    views: &[(usize, Arc<Snapshot>)],
-) -> Vec<Render> {
-    let mut all = Vec::new();
-    for (t, view) in views {
-        let template = match templates.get(*t) {
-            Some(Ok(template)) => template,
-            Some(Err(e)) => {
-                all.push(Render { template: *t, reads: Reads::default(), content: Err(e.clone()) });
-                continue;
-            }
-            None => continue,
-        };
-        let env = |name: &str| std::env::var(name).ok();
-        let context = Context { store: View::new(view), env: &env, max_output: MAX_RENDER };
-        let guard = plans.get(*t).map_or(Ok(()), |p| {
-            if p.tree.is_some() {
-                context.store.under("/"); // each key is a file
-            }
-            p.guard.check(&context.store)
-        });
-        let content = guard.and_then(|()| template.render(&context));
-        all.push(Render { template: *t, reads: context.store.into_reads(), content });
-    }
-    all
 }

@@ -25,6 +25,7 @@ pub mod kv;
 pub mod log;
 pub mod map;
 pub mod md5;
+pub mod output;
 pub mod plan;
 pub mod probe;
 pub mod request;

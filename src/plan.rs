@@ -297,6 +297,18 @@ pub enum Secret {
     File(PathBuf),
 }
 
+impl Secret {
+    /// Whether it is the same one, from the same place.
+    pub fn is_same(&self, other: &Secret) -> bool {
+        match (self, other) {
+            (Secret::None, Secret::None) => true,
+            (Secret::Text(a), Secret::Text(b)) => **a == **b,
+            (Secret::File(a), Secret::File(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
 /// What becomes of a key.
 pub enum Change {
     /// It gets this value, for so many seconds (0: for ever).

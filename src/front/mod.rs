@@ -19,7 +19,7 @@ mod resource;
 mod settings;
 mod table;
 
-use std::net::IpAddr;
+use core::net::IpAddr; // the number, not the network
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};

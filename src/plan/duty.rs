@@ -1,7 +1,7 @@
 //! What a plan has beside files and the app: the services it tells others of, the ones it finds, and what is run at its
 //! times: hooks, health checks, sensors, tasks, coprocesses, and what others' coming and going calls for.
 
-use super::{Command, Consul, Etcd, Millis, Request};
+use super::{Command, Consul, Etcd, Millis, Request, Secret};
 
 /// No time limit.
 pub const UNLIMITED: Millis = Millis::MAX;
@@ -131,6 +131,38 @@ pub enum Control {
     Usual,
     /// At this path.
     At(String),
+}
+
+impl Catalog {
+    /// Whether this is the same catalog, spoken to in the same way.
+    pub fn is_same(&self, other: &Catalog) -> bool {
+        match (self, other) {
+            (Catalog::Consul(a), Catalog::Consul(b)) => {
+                a.addresses == b.addresses
+                    && a.tls == b.tls
+                    && a.token.is_same(&b.token)
+                    && a.datacenter == b.datacenter
+                    && a.namespace == b.namespace
+                    && same_user(&a.basic, &b.basic)
+            }
+            (Catalog::Etcd(a, x), Catalog::Etcd(b, y)) => {
+                a.endpoints == b.endpoints
+                    && a.tls == b.tls
+                    && a.version == b.version
+                    && x == y
+                    && same_user(&a.basic, &b.basic)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn same_user(a: &Option<(String, Secret)>, b: &Option<(String, Secret)>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.0 == b.0 && a.1.is_same(&b.1),
+        _ => false,
+    }
 }
 
 impl Run {

@@ -77,21 +77,46 @@ impl Stop {
     }
 }
 
-/// What came of a request: its id, and what `Event::CommandEnded` says of it.
-pub type Answer = (u32, std::result::Result<sys::process::Ended, String>);
+/// What came of a request, as `Event::CommandEnded` says it.
+pub type Done = std::result::Result<sys::process::Ended, String>;
+/// That, and the request's id.
+pub type Answer = (u32, Done);
+
+/// Where requests leave their answers for the loop: those of one plan may still be under way when the next one rules.
+pub struct Answers {
+    all: Mutex<Vec<Answer>>,
+    wake: RawFd,
+}
+
+impl Answers {
+    /// `wake` is the writing end of the loop's self-pipe, which must outlive the requests.
+    pub fn new(wake: RawFd) -> Arc<Answers> {
+        Arc::new(Answers { all: Mutex::default(), wake })
+    }
+
+    /// Leaves what came of a request and wakes the loop.
+    pub fn put(&self, answer: Answer) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+        sys::pipe::wake(self.wake);
+    }
+
+    /// The answers that came since the last call.
+    pub fn take(&self) -> Vec<Answer> {
+        std::mem::take(&mut *self.all.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// Where workers put their news for the loop.
 pub struct Post {
     news: Mutex<Vec<(usize, News)>>,
     renders: Mutex<Vec<(usize, Vec<Render>)>>,
-    answers: Mutex<Vec<Answer>>,
     wake: RawFd,
 }
 
 impl Post {
     /// `wake` is the writing end of the loop's self-pipe, which must outlive the workers.
     pub fn new(wake: RawFd) -> Arc<Post> {
-        Arc::new(Post { news: Mutex::default(), renders: Mutex::default(), answers: Mutex::default(), wake })
+        Arc::new(Post { news: Mutex::default(), renders: Mutex::default(), wake })
     }
 
     /// Leaves news of a watch and wakes the loop. Newer keys take the place of older ones nobody has fetched.
@@ -114,17 +139,6 @@ impl Post {
     /// The renders that came since the last call.
     pub fn take_renders(&self) -> Vec<(usize, Vec<Render>)> {
         std::mem::take(&mut *self.renders.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Leaves what came of a request and wakes the loop.
-    pub fn put_answer(&self, answer: Answer) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
-        sys::pipe::wake(self.wake);
-    }
-
-    /// The answers that came since the last call.
-    pub fn take_answers(&self) -> Vec<Answer> {
-        std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Everything that came since the last call, in order.

@@ -3,17 +3,21 @@
 //!
 //! | phase | the app | ends by |
 //! |---|---|---|
-//! | Waiting | not started: files are missing | the first render of everything |
+//! | Waiting | not started: files, or what it needs, are missing | the first render of everything |
+//! | Preparing | not started: `pre_start` runs | its end |
 //! | Starting | being started | the driver's answer |
 //! | Running | runs | its end, a stop, a restart |
 //! | Restarting | was asked to stop, to be started again | its end, KILL after the stop time-out |
 //! | Resting | ended; starts again after a back-off | time |
+//! | Parting | runs; the catalog is told, then `pre_stop` runs | its end |
 //! | Stopping | was asked to stop for good | its end, KILL after the stop time-out |
+//! | Closing | ended; `post_stop` runs | its end |
 //! | Sweeping | ended; what it left is being ended | no child left, KILL, a last deadline |
+//! | Lingering | ended; the catalog is still being told | its answer, a last deadline |
 //! | Ended | - | - |
 
 use super::facts::Count;
-use super::{Action, State, Voice, say, span};
+use super::{Action, Hook, State, Voice, say, span};
 use crate::backoff::Backoff;
 use crate::plan::{Level, Millis, Restart};
 use crate::sys::process::Ended;
@@ -22,8 +26,10 @@ use crate::sys::process::Ended;
 #[derive(Default)]
 pub struct App {
     pub(super) phase: Phase,
-    /// When it was started last.
+    /// When it was started last; with 0 it never was.
     since: Millis,
+    /// It was started, or, where there is none, its time has come.
+    was_up: bool,
     backoff: Backoff,
     said_waiting: bool,
 }
@@ -32,6 +38,7 @@ pub struct App {
 pub(super) enum Phase {
     #[default]
     Waiting,
+    Preparing,
     Starting,
     Running,
     Restarting {
@@ -41,13 +48,31 @@ pub(super) enum Phase {
     Resting {
         until: Millis,
     },
+    Parting {
+        /// What will ask the app to stop.
+        signal: i32,
+        /// The catalog has until then to hear of it.
+        until: Millis,
+        /// The app has been killed already.
+        killed: bool,
+        /// `pre_stop` has begun, or there is none.
+        is_hooked: bool,
+        /// The app ended by itself meanwhile.
+        ended: Option<i32>,
+    },
     Stopping {
         deadline: Millis,
         killed: bool,
     },
+    Closing {
+        code: i32,
+    },
     Sweeping {
         deadline: Millis,
         killed: bool,
+        code: i32,
+    },
+    Lingering {
         code: i32,
     },
     Ended,
@@ -86,7 +111,9 @@ impl App {
 impl State {
     /// Whether pilotfish is on its way out: no new work begins.
     pub fn is_ending(&self) -> bool {
-        matches!(self.app.phase, Phase::Stopping { .. } | Phase::Sweeping { .. } | Phase::Ended)
+        use Phase::{Closing, Ended, Lingering, Parting, Stopping, Sweeping};
+        let phase = &self.app.phase;
+        matches!(phase, Parting { .. } | Stopping { .. } | Closing { .. } | Sweeping { .. } | Lingering { .. } | Ended)
     }
 
     pub(super) fn app_runs(&self) -> bool {
@@ -101,7 +128,7 @@ impl State {
     pub(super) fn app_deadline(&self) -> Option<Millis> {
         match &self.app.phase {
             Phase::Waiting => {
-                let done = self.groups.iter().all(|g| g.is_done);
+                let done = self.groups.iter().all(|g| g.is_done) && self.awaited().is_none();
                 let give_up = self.plan.start_timeout.filter(|_| !done).map(|t| self.started.saturating_add(t));
                 let say = (!self.app.said_waiting).then(|| self.started.saturating_add(PATIENCE));
                 give_up.into_iter().chain(say).min()
@@ -110,6 +137,10 @@ impl State {
             Phase::Restarting { deadline, killed: false }
             | Phase::Stopping { deadline, .. }
             | Phase::Sweeping { deadline, .. } => Some(*deadline),
+            Phase::Preparing | Phase::Closing { .. } => self.hook_deadline(),
+            Phase::Parting { .. } if self.hook.is_some() => self.hook_deadline(),
+            Phase::Parting { until, .. } => Some(*until),
+            Phase::Lingering { .. } => Some(self.left_by),
             Phase::Restarting { killed: true, .. } | Phase::Starting | Phase::Running | Phase::Ended => None,
         }
     }
@@ -117,6 +148,16 @@ impl State {
     pub(super) fn advance_app(&mut self, now: Millis, out: &mut Vec<Action>) {
         match &mut self.app.phase {
             Phase::Waiting => self.advance_waiting(now, out),
+            Phase::Preparing | Phase::Closing { .. } => {
+                if let Some((_, r)) = &mut self.hook {
+                    r.give_up(now, out);
+                }
+            }
+            Phase::Parting { .. } => self.advance_parting(now, out),
+            Phase::Lingering { code } => {
+                let code = *code;
+                self.linger(now, code, out);
+            }
             Phase::Resting { until } if *until <= now => self.start_app(out),
             Phase::Restarting { deadline, killed } | Phase::Stopping { deadline, killed }
                 if !*killed && *deadline <= now =>
@@ -144,8 +185,7 @@ impl State {
             }
             Phase::Sweeping { deadline, killed: true, code } if *deadline <= now => {
                 let code = *code;
-                self.app.phase = Phase::Ended;
-                out.push(Action::Exit(code));
+                self.linger(now, code, out);
             }
             Phase::Resting { .. }
             | Phase::Restarting { .. }
@@ -158,7 +198,7 @@ impl State {
     }
 
     fn advance_waiting(&mut self, now: Millis, out: &mut Vec<Action>) {
-        let done = self.groups.iter().all(|g| g.is_done);
+        let done = self.groups.iter().all(|g| g.is_done) && (self.plan.once || self.awaited().is_none());
         if self.plan.once {
             let tried = self.groups.iter().all(|g| (g.is_done || g.is_failing) && g.is_idle());
             if tried && self.reloads_are_tried() {
@@ -173,11 +213,9 @@ impl State {
                 return;
             }
         } else if done {
-            if self.plan.app.is_some() {
-                say(out, Level::Info, Voice::Supervisor, format_args!("starting main program now"));
-                self.start_app(out);
-            } else {
-                self.app.phase = Phase::Running; // nothing to run: keeping files in step is all
+            self.app.phase = Phase::Preparing;
+            if !self.run_hook(now, Hook::PreStart, out) {
+                self.launch(now, out);
             }
             return;
         }
@@ -189,7 +227,7 @@ impl State {
         } else if !self.app.said_waiting && self.started.saturating_add(PATIENCE) <= now {
             self.app.said_waiting = true;
             // A template that failed has said so, with the key it misses.
-            if !self.silent_sources().is_empty() {
+            if !self.silent_sources().is_empty() || self.awaited().is_some() {
                 let missing = self.missing();
                 say(
                     out,
@@ -201,6 +239,19 @@ impl State {
         }
     }
 
+    /// All that was to be done before is done.
+    pub(super) fn launch(&mut self, now: Millis, out: &mut Vec<Action>) {
+        self.set_out_coprocesses(now);
+        if self.plan.app.is_some() {
+            say(out, Level::Info, Voice::Supervisor, format_args!("starting main program now"));
+            self.start_app(out);
+        } else {
+            self.app.phase = Phase::Running; // nothing to run: keeping files in step is all
+            self.app.was_up = true;
+            self.set_out(now);
+        }
+    }
+
     fn start_app(&mut self, out: &mut Vec<Action>) {
         self.app.phase = Phase::Starting;
         out.push(Action::StartApp);
@@ -208,15 +259,20 @@ impl State {
 
     pub(super) fn on_app_started(&mut self, now: Millis) {
         self.app.since = now;
+        self.app.was_up = true;
         self.tally.count(now, Count::Starts);
         self.forget_app_reload();
         if matches!(self.app.phase, Phase::Starting) {
             self.app.phase = Phase::Running;
+            self.set_out(now);
         }
     }
 
     pub(super) fn on_app_start_failed(&mut self, now: Millis, code: i32, text: &str, out: &mut Vec<Action>) {
         let name = self.plan.app.as_ref().and_then(|a| a.argv.first()).cloned().unwrap_or_default();
+        if self.is_ending() {
+            return self.finish(now, code.max(1), out);
+        }
         let may_pass = code == 0 || self.plan.app.as_ref().is_some_and(|a| a.restart != Restart::Never);
         if may_pass {
             let wait = self.app.backoff.failed(&mut self.random);
@@ -233,6 +289,8 @@ impl State {
     pub(super) fn restart_app(&mut self, now: Millis, out: &mut Vec<Action>) {
         let (Some(app), Phase::Running) = (&self.plan.app, &self.app.phase) else { return };
         out.push(Action::SignalApp(app.stop_signal));
+        self.leave_all(now, out);
+        let Some(app) = &self.plan.app else { return };
         self.app.phase = Phase::Restarting { deadline: now.saturating_add(app.stop_timeout), killed: false };
     }
 
@@ -244,14 +302,20 @@ impl State {
                 self.start_app(out);
                 return;
             }
+            Phase::Parting { ended: ref mut at, .. } => {
+                say(out, Level::Info, Voice::Supervisor, format_args!("main program ended: {}", words(ended)));
+                *at = Some(ended.code());
+                return;
+            }
             Phase::Stopping { .. } => {
                 say(out, Level::Info, Voice::Supervisor, format_args!("main program ended: {}", words(ended)));
                 self.finish(now, ended.code(), out);
                 return;
             }
-            Phase::Waiting | Phase::Resting { .. } | Phase::Sweeping { .. } | Phase::Ended => return,
+            _ => return,
         }
         self.forget_app_reload();
+        self.leave_all(now, out);
         let restart = self.plan.app.as_ref().map_or(Restart::Never, |a| a.restart);
         let how = words(ended);
         if self.roll_back(now, &["main program ended (", &how, ")"].concat(), out) {
@@ -293,6 +357,7 @@ impl State {
             TERM | INT => self.on_stop(now, n, out),
             HUP if self.plan.rereads => out.push(Action::Reread),
             USR1 if self.plan.toggles_debug => out.push(Action::ToggleDebug),
+            USR1 if self.plan.toggles_maintenance => self.on_maintenance(now, !self.is_maintained, out),
             QUIT if self.plan.app.is_none() || !self.has_process() => self.on_stop(now, n, out),
             _ => {
                 if self.has_process() {
@@ -307,44 +372,81 @@ impl State {
         self.plan.app.is_some()
             && matches!(
                 self.app.phase,
-                Phase::Starting | Phase::Running | Phase::Restarting { .. } | Phase::Stopping { .. }
+                Phase::Starting
+                    | Phase::Running
+                    | Phase::Restarting { .. }
+                    | Phase::Parting { ended: None, .. }
+                    | Phase::Stopping { .. }
             )
     }
 
     fn on_stop(&mut self, now: Millis, n: i32, out: &mut Vec<Action>) {
-        let Some(app) = &self.plan.app else {
-            // A daemon that was asked to end did its job; one run that was cut off did not.
-            self.finish(now, if self.plan.once { 128 + n } else { 0 }, out);
-            return;
-        };
-        let signal = if n == TERM { app.stop_signal } else { n };
+        let app = self.plan.app.as_ref();
+        let signal = app.filter(|_| n == TERM).map_or(n, |app| app.stop_signal);
         match self.app.phase {
-            Phase::Running | Phase::Starting | Phase::Restarting { .. } => {
-                let deadline = now.saturating_add(app.stop_timeout);
-                let killed = matches!(self.app.phase, Phase::Restarting { killed: true, .. });
-                self.app.phase = Phase::Stopping { deadline, killed };
-                out.push(Action::SignalApp(signal));
-            }
+            Phase::Running | Phase::Starting | Phase::Restarting { .. } => self.part(now, signal, out),
+            Phase::Parting { .. } | Phase::Closing { .. } => self.hurry_hook(out),
             Phase::Stopping { .. } => out.push(Action::SignalApp(signal)), // again: harmless, and some apps hurry
-            Phase::Waiting | Phase::Resting { .. } => self.finish(now, 128 + n, out),
-            Phase::Sweeping { .. } | Phase::Ended => {}
+            // A daemon that was asked to end did its job; one run that was cut off did not.
+            Phase::Waiting | Phase::Preparing | Phase::Resting { .. } => {
+                let code = if app.is_some() || self.plan.once { 128 + n } else { 0 };
+                self.finish(now, code, out);
+            }
+            Phase::Sweeping { .. } | Phase::Lingering { .. } | Phase::Ended => {}
         }
     }
 
-    /// The app is gone: end what is left, then end with `code`.
+    /// The app is gone: nobody is to look for it, its last hook runs, and then `code` ends it all.
     pub(super) fn finish(&mut self, now: Millis, code: i32, out: &mut Vec<Action>) {
-        if matches!(self.app.phase, Phase::Sweeping { .. } | Phase::Ended) {
+        use Phase::{Closing, Ended, Lingering, Sweeping};
+        if matches!(self.app.phase, Closing { .. } | Sweeping { .. } | Lingering { .. } | Ended) {
             return;
         }
+        self.leave_all(now, out);
+        // One that hangs is not waited for: its group is swept with the rest.
+        self.hook = None;
+        self.app.phase = Closing { code };
+        if !(self.app.was_up && self.run_hook(now, Hook::PostStop, out)) {
+            self.sweep(now, code, out);
+        }
+    }
+
+    /// Ends what is left of processes.
+    pub(super) fn sweep(&mut self, now: Millis, code: i32, out: &mut Vec<Action>) {
         self.app.phase = Phase::Sweeping { deadline: now.saturating_add(SWEEP), killed: false, code };
         out.push(Action::SignalRest(TERM));
     }
 
-    pub(super) fn on_childless(&mut self, out: &mut Vec<Action>) {
-        if let Phase::Sweeping { code, .. } = self.app.phase {
-            self.app.phase = Phase::Ended;
-            out.push(Action::Exit(code));
+    /// No process is left: ends when the catalog has heard it, too.
+    fn linger(&mut self, now: Millis, code: i32, out: &mut Vec<Action>) {
+        if self.is_leaving(now) {
+            self.app.phase = Phase::Lingering { code };
+            return;
         }
+        self.app.phase = Phase::Ended;
+        out.push(Action::Exit(code));
+    }
+
+    pub(super) fn on_childless(&mut self, now: Millis, out: &mut Vec<Action>) {
+        if let Phase::Sweeping { code, .. } = self.app.phase {
+            self.linger(now, code, out);
+        }
+    }
+
+    /// Whether another state may take over: nothing is under way that only this one knows.
+    pub fn may_hand_over(&self) -> bool {
+        let is_steady = matches!(self.app.phase, Phase::Waiting | Phase::Running | Phase::Resting { .. });
+        is_steady && self.groups_rest() && self.reloads_rest()
+    }
+
+    /// Takes over the app as it is.
+    pub(super) fn resume_app(&mut self, before: &mut State) {
+        self.app = std::mem::take(&mut before.app);
+    }
+
+    /// Whether the app, or what stands in its place, was started before this state was.
+    pub(super) fn is_resumed(&self) -> bool {
+        !matches!(self.app.phase, Phase::Waiting)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::app::Phase;
 use super::{Millis, State};
+use crate::plan::SourceKind;
 
 /// What is counted.
 #[derive(Clone, Copy)]
@@ -85,8 +86,11 @@ impl Tally {
 impl State {
     /// Why not every file was in place once.
     fn unstarted(&self) -> Option<String> {
-        let is_waiting = matches!(self.app.phase, Phase::Waiting);
-        is_waiting.then(|| ["waiting for the first configuration: ", &self.missing()].concat())
+        match self.app.phase {
+            Phase::Waiting => Some(["waiting for the first configuration: ", &self.missing()].concat()),
+            Phase::Preparing => Some("pre_start runs".to_string()),
+            _ => None,
+        }
     }
 
     /// Why what runs is not what it should be.
@@ -96,10 +100,10 @@ impl State {
             return Some(why);
         }
         let phase = match self.app.phase {
-            Phase::Waiting | Phase::Running => None,
+            Phase::Waiting | Phase::Preparing | Phase::Running => None,
             Phase::Starting | Phase::Restarting { .. } => Some("main program is being started"),
             Phase::Resting { .. } => Some("main program ended and will be started again"),
-            Phase::Stopping { .. } | Phase::Sweeping { .. } | Phase::Ended => Some("stopping"),
+            _ => Some("stopping"),
         };
         if let Some(why) = phase {
             return Some(why.to_string());
@@ -137,6 +141,23 @@ impl State {
             }
             sources.push(fact);
         }
+        let mut services = Vec::new();
+        for (s, p) in self.services.iter().zip(&self.plan.services) {
+            let how = match s {
+                _ if self.is_maintained => "in maintenance",
+                s if s.is_passing => "passing",
+                s if s.is_told => "failing",
+                _ => "not registered",
+            };
+            services.push((p.id.clone(), how));
+        }
+        let mut instances = Vec::new();
+        for (w, p) in self.plan.watches.iter().enumerate() {
+            let source = self.plan.sources.get(p.source);
+            if source.is_some_and(|s| matches!(s.kind, SourceKind::Services(_))) {
+                instances.push((p.prefix.trim_start_matches('/').to_string(), self.instances(w)));
+            }
+        }
         let line = |why: String| why.lines().next().unwrap_or("").to_string();
         Facts {
             unready: self.unready(now).map(line),
@@ -144,9 +165,9 @@ impl State {
             tally: self.tally.clone(),
             sources,
             app_runs: self.plan.app.as_ref().map(|_| matches!(self.app.phase, Phase::Running)),
-            services: Vec::new(),
-            instances: Vec::new(),
-            is_maintained: false,
+            services,
+            instances,
+            is_maintained: self.is_maintained,
             certificates: Vec::new(),
         }
     }

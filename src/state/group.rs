@@ -101,6 +101,19 @@ impl Group {
 }
 
 impl State {
+    /// Whether no group is being applied, or is about to be.
+    pub(super) fn files_are_settled(&self) -> bool {
+        let is_settled = |(g, group): (usize, &Group)| {
+            matches!(group.phase, Phase::Idle) && !(group.pending.is_some() && self.is_ready(g))
+        };
+        self.groups.iter().enumerate().all(is_settled)
+    }
+
+    /// Whether no group is being applied.
+    pub(super) fn groups_rest(&self) -> bool {
+        self.groups.iter().all(|g| matches!(g.phase, Phase::Idle))
+    }
+
     /// When the group's next attempt may begin; `None`: there is no reason for one.
     fn attempt_time(&self, group: &Group) -> Option<Millis> {
         if !matches!(group.phase, Phase::Idle) {
@@ -486,6 +499,9 @@ impl State {
                 Some((_, text)) => text.clone(),
                 None => format!("no answer from {}", silent.join(", ")),
             };
+        }
+        if let (Some(name), true) = (self.awaited(), self.groups.iter().all(|g| g.is_done)) {
+            return [name, " is not there yet"].concat();
         }
         let mut texts: Vec<&str> = self.templates.iter().filter_map(|t| t.said.as_deref()).collect();
         texts.truncate(3);

@@ -2,13 +2,17 @@
 //! is a number. What an action leads to comes back as an event; there is no second path for results.
 //!
 //! Rooms: `watch` (what the sources said), `group` (render, check, commit), `reload` (telling the app), `app`
-//! (start, stop, restart, signals, the end), `facts` (what those who ask are told). `Tick` is fed last in each round of the loop, when everything that was
+//! (start, stop, restart, signals, the end), `hook` (what is run at its turns), `handler` (what is run beside it), `service` (what
+//! the catalog is told), `facts` (what those who ask are told). `Tick` is fed last in each round of the loop, when everything that was
 //! ready has been taken in: only `Tick` begins new work, so many changes become one render.
 
 mod app;
 pub mod facts;
 mod group;
+mod handler;
+mod hook;
 mod reload;
+mod service;
 mod watch;
 
 #[cfg(test)]
@@ -17,6 +21,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::backoff::Random;
+use crate::catalog::Word;
 use crate::error::Error;
 use crate::plan::{Level, Millis, Plan};
 use crate::store::{Reads, Snapshot};
@@ -94,6 +99,17 @@ pub enum Event {
     AppStopped(i32),
     /// No child of ours is left.
     Childless,
+    /// A service's keeper has something to say.
+    Word {
+        /// Index into `Plan::services`.
+        service: usize,
+        /// What.
+        word: Word,
+    },
+    /// Somebody wants our services out of the catalog, or back in.
+    Maintenance(bool),
+    /// Somebody wants the configuration read again.
+    Reread,
     /// The configuration was read again and is as it was: the files may not be.
     Unchanged,
     /// Everything that was ready has been fed.
@@ -177,6 +193,21 @@ pub enum Action {
     },
     /// Kill a command's process group, or cut a request off.
     KillCommand(u32),
+    /// Send a command's process group a signal.
+    SignalCommand(u32, i32),
+    /// Take in what a sensor's command printed.
+    Observe {
+        /// The command's.
+        id: u32,
+        /// Index into `Plan::sensors`.
+        sensor: usize,
+    },
+    /// Nobody wants what this command printed.
+    Forget(u32),
+    /// This service (index into `Plan::services`) is well: the catalog is to know.
+    Pass(usize),
+    /// This service is to be found no longer.
+    Leave(usize),
     /// Start the app.
     StartApp,
     /// Send the app's process a signal.
@@ -220,6 +251,32 @@ pub enum Job {
     Reload(usize),
     /// Do as the app's `reload` says, or what stands in its place.
     AppReload,
+    /// Do what a handler does.
+    Handler(usize),
+    /// Run a hook.
+    Hook(Hook),
+}
+
+/// A turn of the app's life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Before it is started.
+    PreStart,
+    /// Before it is asked to stop.
+    PreStop,
+    /// Behind its end.
+    PostStop,
+}
+
+impl Hook {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hook::PreStart => "the hook before the start",
+            Hook::PreStop => "the hook before the stop",
+            Hook::PostStop => "the hook after the stop",
+        }
+    }
 }
 
 /// Everything that is remembered between events.
@@ -229,6 +286,14 @@ pub struct State {
     groups: Vec<group::Group>,
     templates: Vec<group::Template>,
     reloads: Vec<reload::Reload>,
+    handlers: Vec<handler::Handler>,
+    /// Commands of the configuration before this one.
+    leftovers: Vec<reload::Running>,
+    services: Vec<service::Service>,
+    /// When the catalog has had its time for the services that leave.
+    left_by: Millis,
+    is_maintained: bool,
+    hook: Option<(Hook, reload::Running)>,
     app: app::App,
     random: Random,
     last_id: u32,
@@ -253,6 +318,12 @@ impl State {
             templates: plan.templates.iter().map(|_| group::Template::default()).collect(),
             // One for each template's own command, and the last for the app.
             reloads: (0..=plan.templates.len()).map(|_| reload::Reload::default()).collect(),
+            handlers: plan.handlers.iter().map(|_| handler::Handler::default()).collect(),
+            leftovers: Vec::new(),
+            services: plan.services.iter().map(|_| service::Service::default()).collect(),
+            left_by: 0,
+            is_maintained: false,
+            hook: None,
             app: app::App::default(),
             random: Random::new(seed),
             last_id: 0,
@@ -262,6 +333,11 @@ impl State {
             is_handing_over: false,
             plan,
         }
+    }
+
+    /// The plan it decides for.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     /// The keys a watch holds, for the driver's renders.
@@ -281,7 +357,10 @@ impl State {
             Event::Committed { group, results } => self.on_committed(now, group, results, out),
             Event::Restored { template, result } => self.on_restored(now, template, result, out),
             Event::CommandEnded { id, how } => {
-                if !self.on_check_ended(now, id, &how, out) {
+                if !self.on_check_ended(now, id, &how, out)
+                    && !self.on_hook_ended(now, id, &how, out)
+                    && !self.on_handler_ended(now, id, &how, out)
+                {
                     self.on_reload_ended(now, id, &how, out);
                 }
             }
@@ -290,12 +369,16 @@ impl State {
             Event::ReloadSignalled(caught) => self.on_reload_signalled(now, caught, out),
             Event::AppEnded(ended) => self.on_app_ended(now, ended, out),
             Event::AppStopped(n) => self.on_app_stopped(n, out),
-            Event::Childless => self.on_childless(out),
+            Event::Childless => self.on_childless(now, out),
+            Event::Word { service, word } => self.on_word(service, word, out),
+            Event::Maintenance(is_on) => self.on_maintenance(now, is_on, out),
+            Event::Reread => out.push(Action::Reread),
             Event::Unchanged => self.look_again(now),
             Event::Tick => {
                 self.advance_groups(now, out);
                 self.advance_reloads(now, out);
                 self.advance_app(now, out);
+                self.advance_handlers(now, out);
                 self.advance_refresh(now, out);
             }
         }
@@ -303,14 +386,16 @@ impl State {
 
     /// When `Tick` is wanted next, at the latest. `None`: only an event can change anything.
     pub fn deadline(&self) -> Option<Millis> {
-        [self.group_deadline(), self.reload_deadline(), self.app_deadline(), self.refresh].into_iter().flatten().min()
+        let handlers = self.handler_deadline();
+        let all = [self.group_deadline(), self.reload_deadline(), self.app_deadline(), handlers, self.refresh];
+        all.into_iter().flatten().min()
     }
 
     fn on_start(&mut self, now: Millis, out: &mut Vec<Action>) {
         self.started = now;
         self.refresh = self.plan.refresh.filter(|_| !self.plan.once).map(|every| now.saturating_add(every));
         self.look_again(now);
-        if let Some(app) = &self.plan.app {
+        if let (Some(app), false) = (&self.plan.app, self.is_resumed()) {
             let mut text = String::from("main program and arguments to be run: [");
             text.push_str(&app.argv.join(" "));
             text.push(']');
@@ -346,18 +431,33 @@ impl State {
         self.is_handing_over = true;
     }
 
-    /// The files whose reload has not succeeded yet, for the state that comes after this one.
-    pub fn unfinished(&self) -> Vec<std::path::PathBuf> {
-        let both = self.plan.templates.iter().zip(&self.reloads);
-        both.filter(|(_, r)| !r.is_done()).map(|(t, _)| t.dest.path.clone()).collect()
-    }
-
-    /// Takes over the reloads that the state before this one did not finish.
-    pub fn resume(&mut self, unfinished: &[std::path::PathBuf]) {
+    /// Takes over what the state before this one has begun: reloads that did not succeed, the app, what runs beside it, and
+    /// of the services those that are as they were (`kept` says which of this plan's is which of the one before).
+    pub fn resume(&mut self, now: Millis, mut before: State, kept: &[Option<usize>], out: &mut Vec<Action>) {
         let plan = self.plan.clone();
+        let is_unfinished = |path: &std::path::Path| {
+            let mut both = before.plan.templates.iter().zip(&before.reloads);
+            both.any(|(t, r)| !r.is_done() && t.dest.path == path)
+        };
         for (i, t) in plan.templates.iter().enumerate() {
-            if t.reload.is_some() && unfinished.contains(&t.dest.path) {
-                self.want_template_reload(0, i);
+            if t.reload.is_some() && is_unfinished(&t.dest.path) {
+                self.want_template_reload(now, i);
+            }
+        }
+        self.last_id = before.last_id;
+        self.is_maintained = before.is_maintained;
+        for (s, was) in self.services.iter_mut().zip(kept) {
+            if let Some(found) = was.and_then(|i| before.services.get(i)) {
+                s.clone_from(found);
+            }
+        }
+        // Where files are all there is, these come first, as at a start.
+        if self.plan.app.is_some() || !self.plan.handlers.is_empty() {
+            self.tally = std::mem::take(&mut before.tally);
+            self.left_by = before.left_by;
+            self.resume_app(&mut before);
+            if self.is_resumed() {
+                self.resume_handlers(now, &mut before, out);
             }
         }
     }

@@ -19,11 +19,14 @@ pub struct Reload {
     said: Option<String>,
 }
 
-struct Running {
+/// A command or a request under way.
+pub(super) struct Running {
     /// 0: a signal on its way.
-    id: u32,
-    deadline: Millis,
-    killed: bool,
+    pub id: u32,
+    /// When it is killed.
+    pub deadline: Millis,
+    /// It was.
+    pub killed: bool,
 }
 
 /// How long after its start the app may take to install a handler for its reload signal; the signal is sent
@@ -94,6 +97,11 @@ impl State {
                 r.running = None;
             }
         }
+    }
+
+    /// Whether none is under way.
+    pub(super) fn reloads_rest(&self) -> bool {
+        self.reloads.iter().all(|r| r.running.is_none())
     }
 
     /// Whether every reload that was wanted has ended, well or not.

@@ -157,7 +157,14 @@ fn names(actions: &[Action]) -> String {
             Job::Check(t) => format!("check{t}"),
             Job::Reload(t) => format!("reload{t}"),
             Job::AppReload => "appreload".into(),
+            Job::Handler(i) => format!("handler{i}"),
+            Job::Hook(hook) => hook.name().rsplit(' ').take(3).collect::<Vec<_>>().join("-"),
         },
+        Action::SignalCommand(_, n) => format!("signalcommand{n}"),
+        Action::Observe { sensor, .. } => format!("observe{sensor}"),
+        Action::Forget(_) => "forget".into(),
+        Action::Pass(i) => format!("pass{i}"),
+        Action::Leave(i) => format!("leave{i}"),
         Action::KillCommand(_) => "killcommand".into(),
         Action::StartApp => "start".into(),
         Action::SignalApp(n) => format!("signal{n}"),
@@ -755,6 +762,11 @@ impl Outside {
                     self.exit = true;
                 }
                 Action::Log(..)
+                | Action::SignalCommand(..)
+                | Action::Observe { .. }
+                | Action::Forget(_)
+                | Action::Pass(_)
+                | Action::Leave(_)
                 | Action::Discard(_)
                 | Action::Restore(_)
                 | Action::SignalGroup(_)

@@ -45,6 +45,7 @@ impl State {
         }
         let old = w.snapshot.replace(new.clone());
         let changed = old.as_ref().map(|old| old.changed(&new));
+        self.look_at_instances(watch);
         for (t, template) in self.templates.iter_mut().zip(&plan.templates) {
             let touched = template.inputs.iter().filter(|i| i.watch == watch).any(|input| match &changed {
                 None => true,

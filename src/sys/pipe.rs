@@ -61,6 +61,17 @@ impl Pipe {
     }
 }
 
+/// A pipe for what a command prints: the reading end never blocks, the writing end does, as programs expect.
+///
+/// # Errors
+/// No descriptors left (pipe2(2)).
+pub fn output() -> io::Result<(OwnedFd, OwnedFd)> {
+    let Pipe { read, write } = Pipe::new()?;
+    // SAFETY: clears the one flag of a descriptor that is ours.
+    unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETFL, 0) };
+    Ok((read, write))
+}
+
 /// Writes one byte; async-signal-safe.
 pub fn wake(fd: RawFd) {
     let byte = 0u8;

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// What to start.
@@ -19,6 +19,8 @@ pub struct Start<'a> {
     pub is_app: bool,
     /// Give the terminal's foreground to the new group.
     pub foreground: bool,
+    /// Where what it prints goes: standard output, and with `true` standard error, too.
+    pub output: Option<(BorrowedFd<'a>, bool)>,
 }
 
 /// Why a start failed.
@@ -100,6 +102,12 @@ unsafe fn child(s: &Start, stdin: i32, told: i32, argv: &Pointers, envp: &Pointe
         if stdin >= 0 {
             libc::dup2(stdin, 0);
             libc::dup2(2, 1);
+        }
+        if let Some((fd, is_all)) = s.output {
+            libc::dup2(fd.as_raw_fd(), 1);
+            if is_all {
+                libc::dup2(1, 2);
+            }
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
