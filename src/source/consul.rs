@@ -13,6 +13,7 @@ use crate::formats::json;
 use crate::plan::{Consul, Millis};
 use crate::secret::{Headers, bare};
 use crate::store::{self, Entry, Snapshot};
+use crate::text::fill;
 use crate::value::Value;
 
 /// Most bytes a value may have.
@@ -31,11 +32,17 @@ const GRACE: Millis = 10_000;
 /// The header that names Consul Enterprise's namespace.
 const NAMESPACE: &str = "x-consul-namespace";
 
-/// The path and query of one request.
-fn path(c: &Consul, prefix: &str, index: u64, wait: Millis) -> String {
+/// Where the keys under a prefix are read.
+fn keys(prefix: &str) -> String {
     let mut p = String::from("/v1/kv/");
     encode_into(&mut p, prefix.trim_start_matches('/'), true);
     p.push_str("?recurse");
+    p
+}
+
+/// The path and query of one request for what `first`, which has a query, names.
+fn path(c: &Consul, first: &str, index: u64, wait: Millis) -> String {
+    let mut p = first.to_string();
     if index > 0 {
         p.push_str("&index=");
         p.push_str(&index.to_string());
@@ -54,7 +61,7 @@ fn path(c: &Consul, prefix: &str, index: u64, wait: Millis) -> String {
 }
 
 /// Appends a piece of a URL, escaped; `slash`: slashes stay.
-pub(super) fn encode_into(out: &mut String, text: &str, slash: bool) {
+pub(crate) fn encode_into(out: &mut String, text: &str, slash: bool) {
     for b in text.bytes() {
         match b {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
@@ -143,25 +150,36 @@ fn entry(key: &str, value: &str, before: usize) -> Result<(Entry, bool), String>
     Ok(((Arc::from(clean), Arc::from(data)), is_clean))
 }
 
+/// What reads an answer's body.
+pub(super) type Decode<'a> = &'a dyn Fn(&[u8]) -> Result<Snapshot, String>;
+
 /// What one request came to.
 struct Answer {
     index: Option<u64>,
     snapshot: Snapshot,
 }
 
+/// What a refusal says, without the secrets that were sent; `may`: what a token has to be allowed.
 #[inline(never)]
-fn read(c: &Consul, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, String> {
+pub(crate) fn refusal(status: u16, body: &[u8], sent: &[(&str, String)], may: &str) -> String {
+    let secrets: Vec<&str> = sent.iter().filter(|h| h.0 != NAMESPACE).map(|h| bare(&h.1)).collect();
+    let words = super::http::words(body, &secrets);
+    let text = format!("{status} {words}");
+    if status == 403 {
+        fill("% (is the token right, and may it %?)", &[&text, may])
+    } else {
+        text.trim_end().to_string()
+    }
+}
+
+#[inline(never)]
+fn read(c: &Consul, decode: Decode, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, String> {
     let index: Option<u64> = reply.header("x-consul-index").and_then(|v| v.parse().ok());
     match reply.status {
         200 => {}
         // Consul names its index there too; what does not is no Consul.
         404 if index.is_some() => return Ok(Answer { index, snapshot: Snapshot::default() }), // no key under this prefix
-        status => {
-            let secrets: Vec<&str> = sent.iter().filter(|h| h.0 != NAMESPACE).map(|h| bare(&h.1)).collect();
-            let words = super::http::words(&reply.body, &secrets);
-            let hint = if status == 403 { " (is the token right, and may it read this prefix?)" } else { "" };
-            return Err([format!("{status} {words}").trim_end(), hint].concat());
-        }
+        status => return Err(refusal(status, &reply.body, sent, "read this prefix")),
     }
     if let Some(most) = c.max_stale {
         let age = reply.header("x-consul-lastcontact").and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
@@ -173,7 +191,7 @@ fn read(c: &Consul, sent: &[(&str, String)], reply: &Reply) -> Result<Answer, St
 }
 
 #[inline(never)]
-pub(super) fn headers(c: &Consul) -> Result<Headers<'_>, String> {
+pub(crate) fn headers(c: &Consul) -> Result<Headers<'_>, String> {
     let mut all = Headers::default();
     all.push_secret("x-consul-token", "", &c.token)?;
     all.push_basic(&c.basic)?;
@@ -185,6 +203,12 @@ pub(super) fn headers(c: &Consul) -> Result<Headers<'_>, String> {
 
 /// Watches a prefix until `stop`.
 pub fn watch(c: &Consul, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
+    follow(c, prefix, (&keys(prefix), &decode), stop, say);
+}
+
+/// Watches by blocking queries what is read at `first`, a path with a query, and understood by `decode`.
+#[inline(never)]
+pub(super) fn follow(c: &Consul, prefix: &str, (first, decode): (&str, Decode), stop: &Stop, say: &dyn Fn(News)) {
     let mut turns = Turns::new((&c.addresses, &c.tls), [prefix, "Consul"], stop, say);
     let mut pace = Pace::new();
     let (mut index, mut pause) = (0, 0);
@@ -194,8 +218,8 @@ pub fn watch(c: &Consul, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
         let begin = Instant::now();
         let limit = if index > 0 { wait + wait / 16 + GRACE } else { GRACE };
         let answer = headers(c).and_then(|sent| {
-            let reply = server.get(&path(c, prefix, index, wait), &sent, limit, c.wait.max(GRACE))?;
-            read(c, &sent, &reply)
+            let reply = server.get(&path(c, first, index, wait), &sent, limit, c.wait.max(GRACE))?;
+            read(c, decode, &sent, &reply)
         });
         match answer {
             Ok(answer) => {
@@ -227,6 +251,7 @@ mod tests {
     #[test]
     fn request_paths() {
         let mut c = Consul::default();
+        let path = |c: &Consul, prefix: &str, index, wait| path(c, &keys(prefix), index, wait);
         assert_eq!(path(&c, "/", 0, 60_000), "/v1/kv/?recurse");
         assert_eq!(path(&c, "/a/b c", 7, 60_000), "/v1/kv/a/b%20c?recurse&index=7&wait=60000ms");
         c.datacenter = "dc/1".to_string();

@@ -13,7 +13,7 @@ pub mod http;
 pub mod kubernetes;
 mod notice;
 pub mod services;
-mod turns;
+pub mod turns;
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +74,11 @@ impl Stop {
     /// Stops all.
     pub fn now(&self) {
         self.pipe.wake();
+    }
+
+    /// What comes from now on is not stopped.
+    pub fn again(&self) {
+        self.pipe.drain();
     }
 }
 

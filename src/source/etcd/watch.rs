@@ -20,7 +20,9 @@ use crate::plan::Change;
 use crate::plan::{Etcd, Millis};
 use crate::secret::{self, Headers, Hidden};
 use crate::store::{Entry, Snapshot};
+use crate::sys::host::clock;
 use crate::text::fill;
+use crate::value::Value;
 
 /// How long a server may take to answer: etcd itself gives up a read after 7 s.
 const GRACE: Millis = 10_000;
@@ -49,6 +51,8 @@ struct Watcher<'a> {
     published: Instant,
     /// Since when the stream works.
     since: Option<Instant>,
+    /// How long a server may take to answer.
+    patience: Millis,
 }
 
 fn watcher<'a>(etcd: &'a Etcd, prefix: &'a str, stop: &'a Stop, say: &'a dyn Fn(News)) -> Watcher<'a> {
@@ -66,8 +70,51 @@ fn watcher<'a>(etcd: &'a Etcd, prefix: &'a str, stop: &'a Stop, say: &'a dyn Fn(
         gone: Arc::from(&b"gone"[..]),
         published: Instant::now(),
         since: None,
+        patience: GRACE,
     }
 }
+
+/// Who asks one thing at a time, with what it takes to be let in.
+pub struct Client<'a>(Watcher<'a>);
+
+impl<'a> Client<'a> {
+    /// One that has asked nothing yet; calls end when `stop` says so.
+    pub fn new(etcd: &'a Etcd, stop: &'a Stop) -> Client<'a> {
+        Client(watcher(etcd, "", stop, &|_| {}))
+    }
+
+    /// One call of the gateway at this server, whose answer must be there before `until` (by `clock`).
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    #[inline(never)]
+    pub fn ask(&mut self, server: &Server, path: &str, body: &str, until: Millis) -> Result<Value, String> {
+        let mut used = 0;
+        loop {
+            self.0.patience = until.saturating_sub(clock());
+            let asked = self.0.authenticate(server).and_then(|()| self.0.ask(server, path, body, self.0.patience));
+            match asked {
+                Ok(body) => {
+                    let text = String::from_utf8_lossy(&body);
+                    let read = crate::formats::json::parse_each(&text, "", &mut |_| false);
+                    return read.map_err(|why| fill("the answer is none of etcd's: %", &[&why]));
+                }
+                // A lease is what is not there, no path; and no other interval helps here.
+                Err(fail) if fail.kind == Kind::Denied || fail.text.contains(NO_LEASE) => return Err(fail.text),
+                Err(fail) => {
+                    let remedy = self.0.remedy(fail.kind);
+                    if used & remedy == remedy {
+                        return Err(fail.text);
+                    }
+                    used |= remedy;
+                }
+            }
+        }
+    }
+}
+
+/// What etcd says of a lease that has ended.
+pub const NO_LEASE: &str = "lease not found";
 
 /// Makes a change, once, at the first endpoint that takes it.
 ///
@@ -268,7 +315,7 @@ impl Watcher<'_> {
         let body = match self.call(server, "/auth/authenticate", &body) {
             Err(f) if f.text.contains("authentication is not enabled") => return Ok(()),
             Err(f) => return Err(Fail { text: ["cannot authenticate: ", &f.text].concat(), ..f }),
-            Ok(stream) => stream.rest(GRACE)?,
+            Ok(stream) => stream.rest(self.patience)?,
         };
         let text = String::from_utf8_lossy(&body);
         let token = crate::formats::json::parse_each(&text, "", &mut |_| false).ok();
@@ -323,12 +370,12 @@ impl Watcher<'_> {
             headers.push("authorization", self.token.to_string());
         }
         let path = [if self.is_beta { "/v3beta" } else { "/v3" }, path].concat();
-        let stream = server.post(&path, &headers, body, GRACE)?;
+        let stream = server.post(&path, &headers, body, self.patience)?;
         let status = stream.status;
         if status == 200 {
             return Ok(stream);
         }
-        let body = stream.rest(GRACE)?;
+        let body = stream.rest(self.patience)?;
         let said = super::sentence(&body).map_or(body, String::into_bytes);
         Err(super::refusal(status, &http::words(&said, &[&self.token, &self.password])))
     }
