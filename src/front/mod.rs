@@ -2,12 +2,14 @@
 //! in. The door is chosen by the name pilotfish is called by, by the first word, or by the environment.
 
 mod backend;
+pub mod check;
 mod confd;
 mod confd_sidecar;
 pub mod config_controller;
 mod draft;
 pub mod flags;
 mod identity;
+pub mod interfaces;
 mod kube;
 pub mod kv;
 mod native;

@@ -2,10 +2,9 @@
 //! curl: Docker's HEALTHCHECK, exec probes of Kubernetes.
 
 use super::options::{Options, time};
-use super::table::Document;
-use super::{World, identity, native, reload};
+use super::{World, check, native};
 use crate::error::{Error, Result};
-use crate::plan::{Reload, Request};
+use crate::plan::Request;
 use crate::telemetry::server;
 
 /// Their own options.
@@ -36,21 +35,10 @@ pub fn read(door: &str, args: &[String], world: &World) -> Result<Box<Request>> 
         Some(url) if !(is_health && url.starts_with('/')) => url.to_string(),
         path => ["http://", &ours(&options, world)?, path.unwrap_or(READY)].concat(),
     };
-    let is_bare = url.starts_with("tcp://");
-    let Some(Reload::Request(mut r)) = reload::elsewhere(&url.replacen("tcp://", "http://", 1), door, world)? else {
+    let Some(mut r) = check::request(&url, door, world)? else {
         return Err(wrong());
     };
-    if r.is_docker {
-        return Err(wrong());
-    }
-    r.shown = r.shown.split(' ').next_back().unwrap_or("").to_string();
-    if is_bare {
-        r.path.clear();
-    }
-    if r.address.starts_with("https://") {
-        let none = Document::parse("", "")?;
-        identity::add_table(&mut r.tls, true, &none.root(), Some(&options))?;
-    }
+    check::add_tls(&mut r, Some(&options), world)?;
     r.timeout = options.parsed("timeout", time).unwrap_or(5_000);
     Ok(r)
 }
