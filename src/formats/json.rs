@@ -142,6 +142,19 @@ fn ended() -> String {
     String::from("unexpected end of JSON input")
 }
 
+/// A byte that does not belong where it stands, in Go's words.
+pub(super) fn invalid(c: u8, context: &str) -> String {
+    let mut s = b"invalid character ".to_vec();
+    match c {
+        b'\'' => s.extend_from_slice(b"'\\''"),
+        b'"' => s.extend_from_slice(b"'\"'"),
+        _ => text::quote(&mut s, char::from(c).encode_utf8(&mut [0; 4]).as_bytes(), '\'', false),
+    }
+    s.push(b' ');
+    s.extend_from_slice(context.as_bytes());
+    String::from_utf8_lossy(&s).into_owned()
+}
+
 impl Parser<'_> {
     /// The next byte that is no space; it is not taken.
     fn solid(&mut self) -> Option<u8> {
@@ -153,15 +166,7 @@ impl Parser<'_> {
         }
     }
     fn bad(&self, c: u8, context: &str) -> String {
-        let mut s = b"invalid character ".to_vec();
-        match c {
-            b'\'' => s.extend_from_slice(b"'\\''"),
-            b'"' => s.extend_from_slice(b"'\"'"),
-            _ => text::quote(&mut s, char::from(c).encode_utf8(&mut [0; 4]).as_bytes(), '\'', false),
-        }
-        s.push(b' ');
-        s.extend_from_slice(context.as_bytes());
-        String::from_utf8_lossy(&s).into_owned()
+        invalid(c, context)
     }
     fn value(&mut self, depth: usize) -> Result<Value, String> {
         if depth > DEEPEST {

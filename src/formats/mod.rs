@@ -2,6 +2,7 @@
 //! and a caret. What a key means is decided elsewhere; nothing here reads a file.
 
 pub mod json;
+pub mod json5;
 pub mod toml;
 pub mod yaml;
 

@@ -20,14 +20,14 @@ pub struct Doc {
 }
 
 /// A value with the line its key (or, in an array, itself) begins on.
-struct Node {
-    line: u32,
-    kind: Kind,
+pub(super) struct Node {
+    pub(super) line: u32,
+    pub(super) kind: Kind,
 }
 
 /// Members are indices into the list of all nodes. A table's are `Value::Int`s in the map type that values have
 /// anyway, so that the code of a map exists once.
-enum Kind {
+pub(super) enum Kind {
     Leaf(Value),
     /// `[1, 2]`: closed.
     Array(Vec<usize>),
@@ -38,7 +38,7 @@ enum Kind {
 
 /// How a table came to be: that decides who may still add to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
+pub(super) enum How {
     /// Named on the way by `[a.b]`, which implies `a`: may still be defined once, by its own header.
     Implied,
     /// By its own header.
@@ -94,10 +94,15 @@ pub fn parse(name: &str, text: &str) -> Result<Doc> {
         }
         p.line_end()?;
     }
-    Ok(Doc { root: to_value(&p.nodes, 0), nodes: p.nodes })
+    Ok(Doc::of(p.nodes))
 }
 
 impl Doc {
+    /// Of all its values; the first is the top.
+    pub(super) fn of(nodes: Vec<Node>) -> Doc {
+        Doc { root: to_value(&nodes, 0), nodes }
+    }
+
     /// The line that defined what stands at a dotted path (`"template.0.dest"`: arrays by index), counted from 1.
     pub fn line(&self, path: &str) -> Option<u32> {
         let mut node = 0;

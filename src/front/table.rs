@@ -1,4 +1,4 @@
-//! Reading a TOML document by hand: typed look-ups by key. The first thing that is wrong (a key nobody knows, a value of
+//! Reading a TOML or JSON5 document by hand: typed look-ups by key. The first thing that is wrong (a key nobody knows, a value of
 //! another kind) is kept with its file and line, and said by `verdict`; look-ups go on with a default, so that their callers
 //! read straight through. It knows no meaning of any key.
 
@@ -6,6 +6,7 @@ use crate::map::Map;
 use std::cell::Cell;
 
 use crate::error::{Error, Result};
+use crate::formats::json5;
 use crate::formats::toml::{self, Doc};
 use crate::plan::{Level, Millis, parse_duration};
 use crate::value::Value;
@@ -48,6 +49,14 @@ impl Document {
         Ok(Document { any_case: true, ..Document::parse(name, text)? })
     }
 
+    /// Reads JSON5; its keys may be written in capitals, as Go's programs have it.
+    ///
+    /// # Errors
+    /// It is no JSON5.
+    pub fn parse_json(name: &str, text: &str) -> Result<Document> {
+        Ok(Document { name: name.to_string(), doc: json5::parse(text)?, wrong: Cell::new(None), any_case: true })
+    }
+
     /// The document's top.
     pub fn root(&self) -> Table<'_> {
         Table { document: self, path: String::new(), map: self.doc.root.as_map().unwrap_or(Map::EMPTY) }
@@ -81,11 +90,18 @@ impl<'a> Table<'a> {
     /// An error at a key: `FILE:LINE: key: message`.
     #[inline(never)]
     pub fn error(&self, key: &str, message: &str) -> Error {
+        let key = self.entry(key).map_or(key, |(key, _)| key);
+        Error::config(format!("{}`{}` {message}", self.place(key), self.at(key)))
+    }
+
+    /// Where a key stands, in front of a message: `FILE:LINE: `.
+    #[inline(never)]
+    pub fn place(&self, key: &str) -> String {
         let Document { name, doc, .. } = self.document;
         let key = self.entry(key).map_or(key, |(key, _)| key);
         let line = doc.line(&self.at(key)).or_else(|| doc.line(&self.path));
         let line = line.map_or(String::new(), |n| format!(":{n}"));
-        Error::config(format!("{name}{line}: `{}` {message}", self.at(key)))
+        [name, &line, ": "].concat()
     }
 
     /// Something is wrong at a key.
