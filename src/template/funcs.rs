@@ -4,6 +4,8 @@
 mod builtin;
 mod data;
 mod keys;
+mod pilot;
+mod regex;
 mod system;
 mod text;
 
@@ -148,6 +150,11 @@ static TABLE: &[Func] = &[
 pub fn find(name: &str) -> Option<&'static Func> {
     let at = TABLE.binary_search_by(|f| f.name.cmp(name)).ok()?;
     TABLE.get(at)
+}
+
+/// The function of this name in ContainerPilot's configuration: its own come first.
+pub fn find_pilot(name: &str) -> Option<&'static Func> {
+    pilot::TABLE.iter().find(|f| f.name == name).or_else(|| find(name))
 }
 
 /// How many arguments it takes: least, and most (`None`: any number).

@@ -88,6 +88,23 @@ impl Template {
     }
 }
 
+/// ContainerPilot's configuration, or an argument of its app: a Go template over the environment. `name` stands in errors.
+///
+/// # Errors
+/// It is no template, or fails.
+#[inline(never)]
+pub fn over_environment(name: &str, text: &str, vars: &[(String, String)]) -> Result<String> {
+    let mut all = Map::new();
+    for (name, value) in vars {
+        all.insert(name.clone(), Value::str(value));
+    }
+    let nothing = Snapshot::default();
+    let env = |name: &str| vars.iter().find(|v| v.0 == name).map(|v| v.1.clone());
+    let context = Context { store: View::new(&nothing), env: &env, max_output: 4 << 20 };
+    let made = go::Program::compile_pilot(name, text)?.render(&context, &Value::map(all))?;
+    Ok(String::from_utf8_lossy(&made).into_owned())
+}
+
 /// confd's check_cmd: a Go template whose dot holds the paths of the new file and of its place.
 ///
 /// # Errors
@@ -101,4 +118,43 @@ pub fn command_line(text: &str, src: &str, dest: &str) -> Result<String> {
     let context = Context { store: View::new(&nothing), env: &|_| None, max_output: 1 << 20 };
     let line = go::Program::compile("check_cmd", text)?.render(&context, &Value::map(paths))?;
     Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_configuration_over_the_environment() {
+        let vars = [("FOO", "bar"), ("URL", "a=b=c"), ("LIST", " x,y,z "), ("EMPTY", ""), ("N", "0")];
+        let vars: Vec<(String, String)> = vars.iter().map(|(n, v)| ((*n).to_string(), (*v).to_string())).collect();
+        for (text, want) in [
+            ("{{.FOO}} {{ .FOO }}", "bar bar"),
+            ("[{{.NONE}}]", "[]"),
+            ("{{.URL}}", "a=b=c"),
+            (
+                "{{ .NONE | default \"d\" }} {{ .EMPTY | default \"d\" }} {{ .FOO | default \"d\" }} {{ .N | default 5 }}",
+                "d d bar 0",
+            ),
+            ("{{ default 5 .NONE }}", "5"),
+            ("{{ if .FOO }}yes{{ end }}{{ if .NONE }}no{{ end }}{{ if not .NONE }}, none{{ end }}", "yes, none"),
+            ("{{ printf \"%s-%d\" .FOO 3 }}", "bar-3"),
+            ("{{ index . \"FOO\" }}[{{ index . \"NONE\" }}]", "bar[]"),
+            ("{{ range $i, $x := split \",\" .LIST }}{{ if $i }};{{ end }}{{ $x }}{{ end }}", "x;y;z"),
+            ("{{ .LIST | split \",\" | join \"-\" }}", "x-y-z"),
+            ("[{{ .NONE | split \",\" | join \"-\" }}]{{ len (split \",\" .EMPTY) }}", "[]0"),
+            ("{{ index (split \"=\" .URL) 2 }}", "c"),
+            ("{{ .URL | replaceAll \"=\" \"/\" }}", "a/b/c"),
+            ("{{ regexReplaceAll \"(\\\\w)=\" \"$1:\" .URL }}", "a:b:c"),
+            ("{{ .FOO | toUpper }} {{ getenv \"FOO\" }}", "BAR bar"),
+            ("{{ range $k, $v := . }}{{ if eq $k \"N\" }}{{ $v }}{{ end }}{{ end }}", "0"),
+            ("{{ with $x := .FOO }}{{ $x }}{{ $.URL }}{{ end }}", "bara=b=c"),
+        ] {
+            assert_eq!(over_environment("x", text, &vars).unwrap(), want, "{text}");
+        }
+        for text in ["{{ .FOO", "{{ none }}", "{{ regexReplaceAll \"(\" \"\" .FOO }}", "{{ .FOO.BAR }}"] {
+            assert!(over_environment("x", text, &vars).is_err(), "{text}");
+        }
+    }
 }

@@ -473,7 +473,8 @@ impl<'p> State<'p, '_> {
                     }
                     let found = map.get(name);
                     in_map = found.is_some();
-                    found.cloned().unwrap_or(Value::Nil)
+                    let none = || if self.program.is_zero { Value::str("") } else { Value::Nil };
+                    found.cloned().unwrap_or_else(none)
                 }
                 Value::Pair(pair) if &**name == "Key" || &**name == "Value" => {
                     if has_args {

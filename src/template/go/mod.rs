@@ -12,7 +12,7 @@ mod parse;
 pub mod time;
 
 use crate::error::Result;
-use crate::template::Context;
+use crate::template::{Context, funcs};
 use crate::value::Value;
 
 /// A compiled template: itself and what it defines, by name.
@@ -20,6 +20,8 @@ pub struct Program {
     name: String,
     text: String,
     defined: parse::Defined,
+    /// A field that is not there is empty text; else it is nil, which is printed as `<no value>`.
+    is_zero: bool,
 }
 
 impl Program {
@@ -28,8 +30,17 @@ impl Program {
     /// # Errors
     /// When `text` is no template, or names an unknown function or variable.
     pub fn compile(name: &str, text: &str) -> Result<Program> {
-        let defined = parse::parse(name, text)?;
-        Ok(Program { name: name.to_string(), text: text.to_string(), defined })
+        let defined = parse::parse(name, text, funcs::find)?;
+        Ok(Program { name: name.to_string(), text: text.to_string(), defined, is_zero: false })
+    }
+
+    /// The same for ContainerPilot's configuration: with its functions, and what is not in the environment is empty.
+    ///
+    /// # Errors
+    /// As `compile`.
+    pub fn compile_pilot(name: &str, text: &str) -> Result<Program> {
+        let defined = parse::parse(name, text, funcs::find_pilot)?;
+        Ok(Program { name: name.to_string(), text: text.to_string(), defined, is_zero: true })
     }
 
     /// Renders; `root` is the first dot, nil for confd's templates.

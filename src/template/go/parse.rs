@@ -7,7 +7,7 @@ use super::lex::{Item, Tok, lex};
 use super::node::{self, Arm, Is, Pipe, Tree, tree};
 use super::number;
 use crate::error::{Error, Result};
-use crate::template::funcs;
+use crate::template::funcs::Func;
 use crate::text;
 use crate::value::Value;
 
@@ -17,15 +17,19 @@ const DEEPEST: usize = 100;
 /// Templates by name. There are few: they are searched one by one.
 pub type Defined = Vec<(String, Vec<Tree>)>;
 
+/// A function by its name.
+pub type Find = fn(&str) -> Option<&'static Func>;
+
 /// Parses `text` into the templates it defines, itself among them as `name`.
 ///
 /// # Errors
 /// `template: NAME:LINE: what is wrong`, and the line itself.
-pub fn parse(name: &str, text: &str) -> Result<Defined> {
+pub fn parse(name: &str, text: &str, find: Find) -> Result<Defined> {
     let (items, lex_error) = lex(text);
     let mut p = Parser {
         name,
         text,
+        find,
         items,
         lex_error,
         at: 0,
@@ -45,6 +49,7 @@ pub fn parse(name: &str, text: &str) -> Result<Defined> {
 struct Parser<'a> {
     name: &'a str,
     text: &'a str,
+    find: Find,
     items: Vec<Item>,
     lex_error: String,
     /// The next token.
@@ -501,7 +506,7 @@ impl<'a> Parser<'a> {
         let item = self.next_solid();
         let word = self.word(item);
         let is = match item.tok {
-            Tok::Identifier => match funcs::find(word) {
+            Tok::Identifier => match (self.find)(word) {
                 Some(f) => Is::Function(f),
                 None => return self.fail("function % not defined", &[&text::quoted(word)]),
             },
