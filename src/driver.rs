@@ -222,7 +222,7 @@ fn generation(
         let now = driver.now();
         let mut wait = driver.state.deadline().map(|d| d.saturating_sub(now));
         if let Some(server) = server {
-            server.turn(clock(), &|path| driver.answer(path));
+            server.turn(clock(), &mut |method, path| driver.answer(method, path));
             all.extend(server.awaited());
             let asked = server.deadline().map(|d| d.saturating_sub(clock()));
             wait = wait.into_iter().chain(asked).min();
@@ -253,12 +253,13 @@ impl Driver<'_> {
     }
 
     /// What somebody is told who asks by HTTP.
-    fn answer(&self, path: &str) -> telemetry::Answer {
+    fn answer(&self, method: &str, path: &str) -> telemetry::Answer {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let now = self.now();
         let mut facts = self.state.facts(now);
         facts.certificates = tls::ends();
-        telemetry::answer(path, &facts, now, wall)
+        let clocks = telemetry::Clocks { now, lasting: clock(), wall };
+        telemetry::answer(method, path, &facts, &self.kept.meters, clocks)
     }
 
     fn take_signals(&mut self) {

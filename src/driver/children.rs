@@ -12,6 +12,7 @@ use crate::request;
 use crate::source::http::Server;
 use crate::source::{self, Stop};
 use crate::state::{Caught, Event, Hook, Job, Voice};
+use crate::sys::host::clock;
 use crate::sys::process::{self, Ended as ProcessEnded, Start};
 use crate::sys::{pipe, signal, terminal, thread};
 
@@ -145,7 +146,7 @@ impl Driver<'_> {
     pub(super) fn observe(&mut self, id: u32, sensor: usize) {
         let Some(i) = self.kept.outputs.iter().position(|o| o.id == id) else { return };
         let text = self.kept.outputs.remove(i).text();
-        if let Err(why) = self.kept.meters.observe(sensor, &text) {
+        if let Err(why) = self.kept.meters.observe(sensor, &text, clock()) {
             let name = self.plan.sensors.get(sensor).map_or("", |s| s.name.as_str());
             self.logger.line(Level::Warning, Voice::Supervisor, &["sensor ", name, ": ", &why].concat());
         }

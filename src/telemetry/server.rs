@@ -1,5 +1,6 @@
 //! The connections of those who ask: few at a time, each with a deadline, none of them ever waited for. It lives in the
-//! loop, so that whoever has an answer knows that the loop turns. It knows HTTP as far as one GET goes, and no path.
+//! loop, so that whoever has an answer knows that the loop turns. It knows HTTP as far as one request without a body goes, and
+//! no path.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,6 +22,9 @@ const PATIENCE: Millis = 5_000;
 const REST: Millis = 500;
 /// Most bytes of a request's head.
 const HEAD: usize = 8 << 10;
+
+/// Gives the answer to a method and a path.
+pub type Answers<'a> = &'a mut dyn FnMut(&str, &str) -> Answer;
 
 /// Who listens.
 pub struct Server {
@@ -90,9 +94,10 @@ impl Server {
         self.open.first().map(|c| c.until).into_iter().chain(rest).min()
     }
 
-    /// Takes what has come and answers who has asked; waits for nobody.
+    /// Takes what has come and answers who has asked; waits for nobody. `answer` is given the method, GET for a HEAD, and
+    /// the path.
     #[inline(never)]
-    pub fn turn(&mut self, now: Millis, answer: &dyn Fn(&str) -> Answer) {
+    pub fn turn(&mut self, now: Millis, answer: Answers) {
         for _ in 0..AT_ONCE {
             let fd = match socket::accept(self.listener.as_fd()) {
                 Ok(fd) => fd,
@@ -119,7 +124,7 @@ impl Server {
 impl Connection {
     /// False when it is over.
     #[inline(never)]
-    fn turn(&mut self, answer: &dyn Fn(&str) -> Answer) -> bool {
+    fn turn(&mut self, answer: Answers) -> bool {
         if self.out.is_empty() {
             let mut piece = [0; 1024];
             match socket::receive(self.fd.as_fd(), &mut piece) {
@@ -142,7 +147,7 @@ impl Connection {
 
 /// The whole answer to a request whose head is complete; `None`: it is not yet.
 #[inline(never)]
-fn reply(got: &[u8], answer: &dyn Fn(&str) -> Answer) -> Option<Vec<u8>> {
+fn reply(got: &[u8], answer: Answers) -> Option<Vec<u8>> {
     let is_whole = got.windows(4).any(|w| w == b"\r\n\r\n") || got.windows(2).any(|w| w == b"\n\n");
     let refuse = |status: &'static str| Answer { status, kind: "text/plain", body: String::new() };
     let line = got.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(&[]);
@@ -155,10 +160,8 @@ fn reply(got: &[u8], answer: &dyn Fn(&str) -> Answer) -> Option<Vec<u8>> {
         return None;
     } else if !words.next().is_some_and(|v| v.starts_with("HTTP/1.")) {
         refuse("400 Bad Request")
-    } else if !matches!(method, "GET" | "HEAD") {
-        refuse("405 Method Not Allowed")
     } else {
-        answer(target.split('?').next().unwrap_or(""))
+        answer(if method == "HEAD" { "GET" } else { method }, target.split('?').next().unwrap_or(""))
     };
     let length = answer.body.len().to_string();
     let head = "HTTP/1.1 %\r\ncontent-type: %\r\ncontent-length: %\r\nconnection: close\r\n\r\n";
@@ -194,8 +197,11 @@ mod tests {
     }
 
     fn status(request: &str) -> Option<String> {
-        let answer = |path: &str| Answer { status: "200 OK", kind: "k", body: path.to_string() };
-        let text = String::from_utf8(reply(request.as_bytes(), &answer)?).unwrap();
+        let mut answer = |method: &str, path: &str| {
+            let status = if method == "GET" { "200 OK" } else { "405 Method Not Allowed" };
+            Answer { status, kind: "k", body: path.to_string() }
+        };
+        let text = String::from_utf8(reply(request.as_bytes(), &mut answer)?).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         Some([head.split(' ').nth(1).unwrap(), " ", body].concat())
     }
@@ -208,7 +214,7 @@ mod tests {
             ("GET /a HTTP/1.1\r\nhost: x\r\n\r\n", Some("200 /a")),
             ("GET /a?b=c HTTP/1.0\n\n", Some("200 /a")),
             ("HEAD /a HTTP/1.1\r\n\r\n", Some("200 ")),
-            ("POST /a HTTP/1.1\r\n\r\nbody", Some("405 ")),
+            ("POST /a HTTP/1.1\r\n\r\nbody", Some("405 /a")),
             ("GET /a\r\n\r\n", Some("400 ")),
             ("\r\n\r\n", Some("400 ")),
             ("\u{1}\u{16}é\r\n\r\n", Some("400 ")),

@@ -7,6 +7,10 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Values counted in buckets.
+    Histogram,
+    /// Quantiles of values.
+    Summary,
 }
 
 /// A page of metrics.
@@ -23,6 +27,8 @@ impl Page {
         let kind = match kind {
             Kind::Counter => " counter\n",
             Kind::Gauge => " gauge\n",
+            Kind::Histogram => " histogram\n",
+            Kind::Summary => " summary\n",
         };
         for part in ["# HELP ", name, " "] {
             self.text.push_str(part);
