@@ -13,6 +13,7 @@ pub mod base64;
 pub mod case;
 pub mod catalog;
 pub mod command;
+pub mod control;
 pub mod dest;
 pub mod diff;
 pub mod dns;

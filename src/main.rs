@@ -12,7 +12,7 @@ pub mod entry;
 use pilotfish::error::{Error, Result};
 use pilotfish::front::{self, Invocation, World};
 use pilotfish::plan::Plan;
-use pilotfish::{driver, kv, probe, secret, sys};
+use pilotfish::{control, driver, kv, probe, secret, sys};
 
 /// What C's main calls: runs and gives the exit code.
 pub fn start(words: Vec<OsString>) -> i32 {
@@ -55,6 +55,11 @@ fn run(words: Vec<OsString>) -> Result<i32> {
         }
         Invocation::Kv(query) => kv::run(&query),
         Invocation::Probe(request) => probe::run(&request),
+        Invocation::Control(call) => {
+            let (code, text) = control::run(&call)?;
+            say(1, &text);
+            Ok(code)
+        }
         Invocation::Run(plan) => driver::run(*plan, &|| match look()? {
             Invocation::Run(plan) => Ok(*plan),
             _ => Err(Error::fatal("the command line has changed")), // it cannot
@@ -90,7 +95,7 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
                 warn(plan);
             }
         }
-        Invocation::Print(_) | Invocation::Probe(_) => {}
+        Invocation::Print(_) | Invocation::Probe(_) | Invocation::Control(_) => {}
     }
     Ok(invocation)
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 static README: &str = include_str!("../README.md");
 
 /// Options of other programs that the page shows.
-static FOREIGN: &[&str] = &["--from"];
+static FOREIGN: &[&str] = &["--from", "--unix-socket"];
 /// Parts of messages that are not ours: of the C library.
 static FOREIGN_WORDS: &[&str] = &["Connection refused", "No such file or directory"];
 
@@ -164,6 +164,25 @@ fn every_metric_and_every_path_both_ways() {
     let answered =
         code.lines().filter_map(|l| l.trim().strip_prefix('"')?.split_once("\" =>")).map(|(p, _)| p.to_string());
     assert_eq!(shown.collect::<Vec<_>>(), answered.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_request_of_the_control_socket_and_every_line_of_its_status() {
+    let rows = rows(&section("Asking and telling"));
+    let names: Vec<String> = rows.iter().flat_map(|r| codes(&r[0])).collect();
+    let code = fs::read_to_string(top("src/telemetry/control.rs")).unwrap();
+    let body = &code[code.find("pub fn answer").unwrap()..code.find("#[cfg(test)]").unwrap()];
+    let paths: Vec<&str> =
+        body.lines().filter_map(|l| l.trim().strip_prefix("\"/")?.split_once('"')).map(|(p, _)| p).collect();
+    let shown: Vec<&str> = names.iter().filter_map(|n| n.split_once(" /")).map(|(_, p)| p).collect();
+    assert_eq!((shown.as_slice(), paths.len()), (paths.as_slice(), 4));
+    let mut lines: Vec<String> = body.split("line(\"").skip(1).map(|l| l[..l.find('"').unwrap()].into()).collect();
+    let at = lines.iter().position(|l| l == "certificate ").unwrap();
+    lines.splice(at..at, telemetry::control::COUNTED.split(',').map(str::to_string));
+    let shown: Vec<String> = names.iter().filter(|n| !n.contains('/')).cloned().collect();
+    // What goes on with a name has it in capitals there.
+    let bare = |n: &String| n.trim_end_matches(|c: char| c.is_ascii_uppercase()).to_string();
+    assert_eq!(shown.iter().map(bare).collect::<Vec<_>>(), lines);
 }
 
 #[test]
@@ -461,9 +480,18 @@ fn every_sub_command() {
     let words = text.split("matches!(").nth(1).and_then(|t| t.split(") =>").next());
     let words = literals(words.expect("the sub-commands in front/mod.rs"));
     assert!(words.contains(&"check".to_string()), "{words:?}");
-    let ways = ["Native", "confd", "confd-sidecar", "config-controller", "reconfig", "Keys by hand", "Health"]
-        .map(section)
-        .concat();
+    let ways = [
+        "Native",
+        "confd",
+        "confd-sidecar",
+        "config-controller",
+        "reconfig",
+        "Keys by hand",
+        "Health",
+        "Asking and telling",
+    ]
+    .map(section)
+    .concat();
     for word in words {
         assert!(ways.contains(&format!("pilotfish {word}")), "the sub-command {word} is not on the page");
     }

@@ -6,6 +6,7 @@ pub mod check;
 mod confd;
 mod confd_sidecar;
 pub mod config_controller;
+pub mod control;
 mod draft;
 pub mod flags;
 mod identity;
@@ -24,6 +25,7 @@ mod table;
 use core::net::IpAddr; // the number, not the network
 use std::path::{Path, PathBuf};
 
+use crate::control::Call;
 use crate::error::{Error, Kind, Result};
 use crate::kv::Query;
 use crate::plan::{Consul, Etcd, Plan, Request, SRV, SRV_TLS, Secret, Source, SourceKind};
@@ -104,6 +106,8 @@ pub enum Invocation {
     Kv(Box<Query>),
     /// Ask a server how it is.
     Probe(Box<Request>),
+    /// Ask or tell a running pilotfish.
+    Control(Box<Call>),
 }
 
 /// Reads the command line (without the program's own name in `args`).
@@ -125,7 +129,10 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
                     | "health"
                     | "help"
                     | "kv"
+                    | "maintenance"
                     | "probe"
+                    | "reload"
+                    | "status"
             ) =>
         {
             (first.as_str(), rest)
@@ -143,13 +150,18 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     if door == "health" || door == "probe" {
         return Ok(Invocation::Probe(probe::read(door, args, world)?));
     }
+    if matches!(door, "maintenance" | "reload" | "status") {
+        return Ok(Invocation::Control(control::read(door, args, world)?));
+    }
     if door == "confd" || door == "config-controller" || door.starts_with("reconfig") {
         let read = match door {
             "confd" => confd::read,
             "config-controller" => config_controller::read,
             _ => reconfig::read,
         };
-        plan.telemetry = Options::read(&[], world, "")?.parsed("listen", options::listen);
+        let options = Options::read(&[], world, "")?;
+        plan.telemetry = options.parsed("listen", options::listen);
+        plan.control = control::socket(&options, world);
         return Ok(read(args, &mut plan, world)?.map_or_else(|| Invocation::Run(plan), Invocation::Print));
     }
     let options = Options::read(args, world, "")?;
@@ -159,6 +171,7 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     if options.is_set("version") {
         return Ok(Invocation::Print(concat!("pilotfish ", env!("CARGO_PKG_VERSION"), "\n")));
     }
+    plan.control = control::socket(&options, world);
     // confd-sidecar's users may set nothing but its variables and put pilotfish in its place.
     let has_confd = world.vars.iter().any(|(n, _)| confd_sidecar::is_mine(n));
     let has_native = ["config", "source", "template"].iter().any(|o| options.is_set(o));

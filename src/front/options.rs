@@ -4,7 +4,7 @@
 use super::World;
 use super::flags::{self, Given, Words};
 use crate::error::{Error, Result};
-use crate::plan::{Level, LogFormat, Millis, Restart, parse_duration};
+use crate::plan::{Control, Level, LogFormat, Millis, Restart, parse_duration};
 use crate::sys::signal;
 use crate::template::Dialect;
 use crate::text::fill;
@@ -22,6 +22,9 @@ Usage: pilotfish [OPTIONS] [--] PROGRAM [ARGS...]       render, run PROGRAM, rel
        pilotfish kv get|ls|set|del|watch [OPTIONS] KEY  a source's keys by hand
        pilotfish health [URL|/PATH]                     exit with 0 when pilotfish is ready
        pilotfish probe URL                              exit with 0 when http://, https:// or tcp:// answers
+       pilotfish status                                 how a running pilotfish is; exit with 0 when it is ready
+       pilotfish maintenance on|off                     take its services out of the catalog, or put them back
+       pilotfish reload                                 have it read its configuration again
 
 Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP_TIMEOUT.
 
@@ -53,6 +56,7 @@ Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP
       --settle QUIET[,MAX]   apply a change when none came for QUIET, at the latest after MAX
       --splay TIME           delay each reload by a random time up to this
       --listen HOST:PORT     answer /healthz, /startupz, /readyz and /metrics there; default: nowhere
+      --control PATH         the unix socket where it can be asked and told, usual or none; default: usual for PID 1, else none
       --log-format FORMAT    default, text or json
       --log-level LEVEL      debug, info (default), warning or error
  -V,  --version              print the version
@@ -111,6 +115,7 @@ impl Options {
                     "LEVEL" => log_level(text).err(),
                     "QUIET[,MAX]" => settle(text).err(),
                     "HOST:PORT" => listen(text).err(),
+                    "PATH" => control(text).err(),
                     "go|upon" => dialect(text).err(),
                     _ => None,
                 };
@@ -169,6 +174,17 @@ pub fn settle(text: &str) -> Read<(Millis, Millis)> {
 pub fn listen(text: &str) -> Read<String> {
     let found = crate::telemetry::server::addresses(text);
     found.map(|_| text.to_string()).ok_or("HOST:PORT with an address as the host, or :PORT")
+}
+
+/// Where it can be asked and told.
+#[inline(never)]
+pub fn control(text: &str) -> Read<Control> {
+    match text {
+        "none" => Ok(Control::None),
+        "usual" => Ok(Control::Usual),
+        _ if text.contains('/') => Ok(Control::At(text.to_string())),
+        _ => Err("a path with a / in it, usual or none"),
+    }
 }
 
 /// A file's mode.

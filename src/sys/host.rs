@@ -20,6 +20,12 @@ pub fn known() -> crate::front::Host {
     crate::front::Host { name: name(), addresses: addresses(), pid: std::process::id() }
 }
 
+/// Our user's number: the one that files we make belong to.
+pub fn user() -> u32 {
+    // SAFETY: geteuid cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// The names of the network interfaces that are up, with their addresses, as the kernel lists them.
 #[inline(never)]
 pub fn addresses() -> Vec<(String, IpAddr)> {

@@ -1,4 +1,4 @@
-//! Sockets of a client that never block: connecting begins and is awaited with poll(2), as is all that follows,
+//! Sockets that never block: connecting begins and is awaited with poll(2), as is all that follows,
 //! together with a pipe that says when to give up. Nobody can wake a thread that blocks in connect(2).
 #![allow(unsafe_code)]
 
@@ -32,23 +32,68 @@ unsafe fn begin(family: i32, address: *const libc::sockaddr, length: usize) -> i
     }
 }
 
-/// Connects to a unix socket at once or not at all (`WouldBlock`: the server's queue is full).
-///
-/// # Errors
-/// As connect(2), and for a path longer than a socket's address may be.
-pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+/// A path as the address of a unix socket.
+#[inline(never)]
+fn unix(path: &Path) -> io::Result<libc::sockaddr_un> {
     // SAFETY: an all-zero address is valid memory; every byte of the path fits, with a zero behind it.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     let bytes = path.as_os_str().as_bytes();
-    if bytes.len() >= address.sun_path.len() {
+    // What begins with a zero would be no path (unix(7)).
+    if bytes.len() >= address.sun_path.len() || bytes.is_empty() || bytes.contains(&0) {
         return Err(io::ErrorKind::InvalidFilename.into());
     }
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
     }
+    Ok(address)
+}
+
+/// Connects to a unix socket at once or not at all (`WouldBlock`: the server's queue is full).
+///
+/// # Errors
+/// As connect(2), and for a path longer than a socket's address may be.
+pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    let address = unix(path)?;
     // SAFETY: the address lives through the call.
     unsafe { begin(libc::AF_UNIX, (&raw const address).cast(), size_of::<libc::sockaddr_un>()) }
+}
+
+/// A socket that takes connections at this path, which nobody has taken; only our own user may connect, from its first
+/// moment on.
+///
+/// # Errors
+/// As bind(2), and for a path longer than a socket's address may be.
+#[inline(never)]
+pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
+    let address = unix(path)?;
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: plain calls; the descriptor is new and owned by nobody else; the address lives through them.
+    unsafe {
+        let fd = libc::socket(libc::AF_UNIX, kind, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let owned = OwnedFd::from_raw_fd(fd);
+        // Linux gives the file the mode that the socket has (net/unix/af_unix.c, unix_bind), less the umask, which is every
+        // thread's. Where that is not so, `is_ours` still knows who comes.
+        libc::fchmod(fd, 0o600);
+        if libc::bind(fd, (&raw const address).cast(), length) != 0 || libc::listen(fd, 128) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(owned)
+    }
+}
+
+/// Whether who connected to this unix socket is our own user, or root.
+pub fn is_ours(fd: BorrowedFd<'_>) -> bool {
+    let mut peer = libc::ucred { pid: 0, uid: libc::uid_t::MAX, gid: 0 };
+    let mut size = size_of::<libc::ucred>() as libc::socklen_t;
+    let (at, length) = ((&raw mut peer).cast(), &raw mut size);
+    // SAFETY: the kernel's struct and its size, which live through the call.
+    let rc = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, at, length) };
+    rc == 0 && (peer.uid == 0 || peer.uid == super::host::user())
 }
 
 /// An address as the kernel has it, and its length.

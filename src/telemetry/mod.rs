@@ -1,7 +1,9 @@
 //! What we say of ourselves to those who ask by HTTP: whether the loop turns, whether the files are in place, whether the
 //! app runs with the newest ones, and metrics. It decides what is answered to which path; `server` knows the connections,
-//! `text` the format of metrics, `sensor` those that handlers measure, and the facts are `state`'s.
+//! `text` the format of metrics, `sensor` those that handlers measure, `control` who may also tell us something, and the
+//! facts are `state`'s.
 
+pub mod control;
 pub mod sensor;
 pub mod server;
 pub mod text;

@@ -29,6 +29,8 @@ pub type Answers<'a> = &'a mut dyn FnMut(&str, &str) -> Answer;
 /// Who listens.
 pub struct Server {
     listener: OwnedFd,
+    /// Only who is our own user, or root, is let in.
+    is_private: bool,
     /// The oldest first.
     open: Vec<Connection>,
     /// No connection can be taken until then: the system has no room for it.
@@ -71,11 +73,16 @@ impl Server {
         let mut why = String::new();
         for at in &all {
             match socket::listen(at) {
-                Ok(listener) => return Ok(Server { listener, open: Vec::new(), rest: 0 }),
+                Ok(listener) => return Ok(Server::on(listener, false)),
                 Err(e) => why = crate::error::os_text(&e),
             }
         }
         Err(fail(Kind::Fatal, &why))
+    }
+
+    /// Takes connections from a socket that listens already; if it is a private one, only those of our own user and root's.
+    pub fn on(listener: OwnedFd, is_private: bool) -> Server {
+        Server { listener, is_private, open: Vec::new(), rest: 0 }
     }
 
     /// What the loop is to wait for, beside its own.
@@ -112,6 +119,9 @@ impl Server {
                 }
             };
             self.rest = 0;
+            if self.is_private && !socket::is_ours(fd.as_fd()) {
+                continue;
+            }
             if self.open.len() >= MOST {
                 self.open.remove(0);
             }
