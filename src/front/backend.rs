@@ -3,7 +3,7 @@
 use super::options::Options;
 use super::settings::Settings;
 use super::{
-    add_consul, add_environment, add_etcd, add_files, consul_at, etcd_addresses, identity, list, native, srv_address,
+    add_consul, add_environment, add_etcd, add_files, consul_at, etcd_addresses, identity, list, sources, srv_address,
     srv_record,
 };
 use crate::error::{Error, Kind, Result};
@@ -47,7 +47,7 @@ pub fn add_source(
             c.basic = identity::both(s.one("username"), s.one("password")).or(c.basic.take());
             add_tls(plan, &mut c.tls, &c.addresses, s, options)?;
             if let Some(options) = options {
-                native::consul_options(&mut c, options);
+                sources::consul_options(&mut c, options);
             }
             for address in &c.addresses {
                 shown.push_str(if shown.is_empty() { "" } else { ", " });
@@ -61,7 +61,7 @@ pub fn add_source(
                 nodes = s.world.var("ETCDCTL_PEERS").unwrap_or(default).to_string();
             }
             let endpoints = etcd_addresses(&nodes, scheme.unwrap_or("http"))?;
-            let wait = options.map_or(60_000, |options| native::wait(options, 60_000));
+            let wait = options.map_or(60_000, |options| sources::wait(options, 60_000));
             let mut etcd = Etcd { endpoints, version, wait, ..Etcd::default() };
             let known = identity::add_etcd(&mut etcd.tls, s.world)?;
             etcd.basic = identity::both(s.one("username"), s.one("password")).or(known);

@@ -1,7 +1,7 @@
 //! From "this template wants these keys" to the fewest queries: prefixes of one source that lie under one another
 //! share a watch. It knows no syntax of any door.
 
-use crate::plan::{Input, Plan, Template, Watch};
+use crate::plan::{Input, Plan, SourceKind, Template, Watch};
 use crate::text::fill;
 
 /// What a template wants of a source, until `wire`: the source stands where the watch will be. The template does not see
@@ -51,6 +51,10 @@ pub fn wire(plan: &mut Plan) {
     for t in templates {
         t.inputs.retain_mut(|input| {
             let found = watches.iter().position(|w| covers(w, input.watch, &input.prefix));
+            // The keys of a watch of services do not say which tag their instances were chosen by.
+            if sources.get(input.watch).is_some_and(|s| matches!(s.kind, SourceKind::Services(_))) {
+                input.prefix.truncate(input.prefix.find('?').unwrap_or(input.prefix.len()));
+            }
             input.watch = found.unwrap_or(0);
             found.is_some()
         });
@@ -62,7 +66,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::dest::Dest;
-    use crate::plan::{Etcd, Source, SourceKind};
+    use crate::plan::{Etcd, Source};
     use crate::template::Dialect;
 
     fn template(source: usize, wants: &[&str]) -> Template {

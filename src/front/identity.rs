@@ -8,7 +8,7 @@ use super::table::{Document, Table};
 use super::{World, list};
 use crate::error::{Error, Kind, Result};
 pub use crate::plan::is_https;
-use crate::plan::{Pem, Plan, Secret, SourceKind, Tls};
+use crate::plan::{Catalog, Pem, Plan, Secret, SourceKind, Tls};
 use crate::secret::Hidden;
 use crate::text::fill;
 
@@ -238,12 +238,14 @@ pub fn hide(plan: &mut Plan, ways: &[&'static str], pass: &str, pass_app: &str) 
         match source.kind {
             SourceKind::Consul(_) => all.push(OF_CONSUL),
             SourceKind::Etcd(_) => all.push(OF_ETCD),
-            SourceKind::Kubernetes(_)
-            | SourceKind::Services(_)
-            | SourceKind::Dir(_)
-            | SourceKind::Env
-            | SourceKind::Files { .. } => {}
+            SourceKind::Services(_) => {} // of the catalog
+            SourceKind::Kubernetes(_) | SourceKind::Dir(_) | SourceKind::Env | SourceKind::Files { .. } => {}
         }
+    }
+    match plan.catalog {
+        Some(Catalog::Consul(_)) => all.push(OF_CONSUL),
+        Some(Catalog::Etcd(..)) => all.push(OF_ETCD),
+        None => {}
     }
     let (pass, pass_app) = (list(pass), list(pass_app));
     for names in all {

@@ -7,7 +7,7 @@ use super::{World, join, native};
 use crate::error::{Error, Result};
 use crate::kv::{Query, Verb};
 use crate::plan::Change;
-use crate::plan::{Input, Plan, Watch};
+use crate::plan::{Input, Plan, SourceKind, Watch};
 
 /// Its own options; those that name a source are the program's.
 pub static OWN: &str = "\
@@ -66,7 +66,15 @@ pub fn read(args: &[String], mut plan: Box<Plan>, world: &World) -> Result<Box<Q
     let prefix = native::only_source(&options, &mut plan, world)?;
     let key = join(&prefix, key);
     let is_whole = plan.sources.first().is_some_and(|s| s.kind.is_whole());
-    let watched = if is_whole { "/" } else { key.as_str() };
+    let mut watched = if is_whole { "/" } else { key.as_str() };
+    if plan.sources.first().is_some_and(|s| matches!(s.kind, SourceKind::Services(_))) {
+        // Each service is a query of its own.
+        let end = key.bytes().skip(1).position(|b| b == b'/').map_or(key.len(), |at| at.saturating_add(1));
+        watched = key
+            .get(..end)
+            .filter(|name| *name != "/")
+            .ok_or_else(|| wrong("the KEY must begin with a service: /web"))?;
+    }
     plan.watches.push(Watch { source: 0, prefix: watched.to_string() });
     let strip = if prefix == "/" { 0 } else { prefix.len() };
     let shown = Input { watch: 0, prefix, strip };

@@ -8,6 +8,7 @@ mod confd_sidecar;
 pub mod config_controller;
 pub mod control;
 mod draft;
+mod duties;
 pub mod flags;
 mod identity;
 pub mod interfaces;
@@ -20,6 +21,7 @@ pub mod reconfig;
 mod reload;
 mod resource;
 mod settings;
+mod sources;
 mod table;
 
 use core::net::IpAddr; // the number, not the network

@@ -1,31 +1,29 @@
 //! The native way in: options, `PILOTFISH_*` variables and pilotfish.toml. Flags win over variables, variables over the
 //! file, the file over defaults.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::draft::{same_destination, want, wire};
 use super::options::Options;
+use super::sources::{self, Name};
 use super::table::{Document, Keys, Table};
-use super::{
-    World, add_consul, add_environment, add_etcd, add_files, consul_at, etcd_addresses, identity, join, kube, options,
-    reload, resource, srv_address, srv_record,
-};
+use super::{World, duties, identity, join, options, reload, resource, table};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{
-    App, Command, Consul, Etcd, Form, Input, Level, LogFormat, Millis, PROBATION, Part, Plan, Reload, Restart, Secret,
-    Source, SourceKind, Template, Tree,
+    App, Command, Form, Input, Level, LogFormat, Millis, PROBATION, Part, Plan, Reload, Restart, SourceKind, Template,
+    Tree,
 };
 use crate::template::Dialect;
+use crate::value::Value;
 
 /// Time from asking the app to stop until its group is killed: below the 10 s that platforms give, with a second
 /// left to sweep.
 const STOP: Millis = 8_000;
 const CHECK: Millis = 30_000;
 
-static TOP: Keys = "source template tree app settle splay start_timeout once log telemetry pass_env";
-static SOURCE: Keys = "\
-    url token token_file username password password_file datacenter namespace max_stale wait allow_empty filter \
-    srv_record srv_domain ca cert key server_name insecure kubeconfig";
+static TOP: Keys = "\
+    source template tree app settle splay start_timeout once log telemetry pass_env catalog service backend hooks task \
+    coprocess sensor wait_for control";
 static TEMPLATE: Keys = "\
     src text name dest source keys prefix dialect mode uid gid owner group make_dirs check rollback \
     check_timeout reload reload_timeout min_keys require";
@@ -47,7 +45,8 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     let root = document.root();
     root.only(TOP);
 
-    let names = sources(plan, &root, options, world)?;
+    sources::catalog(plan, &root, options, world)?;
+    let names = sources::sources(plan, &root, options, world)?;
     for t in root.tables("template") {
         template(plan, &t, &names, options, world)?;
     }
@@ -66,15 +65,17 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     plan.start_timeout = root.time("start_timeout");
     let app = root.table("app");
     add_app(plan, options, root.has("app").then_some(&app), world)?;
+    duties::read(plan, &root, options, world);
     let pass = identity::passed(Some(&root), Some(options));
     identity::hide(plan, &[identity::OWN], &pass, &identity::passed(Some(&app), None));
-    if plan.templates.is_empty() && plan.app.is_none() {
+    if plan.templates.is_empty() && plan.app.is_none() && plan.services.is_empty() && plan.handlers.is_empty() {
         document.verdict()?;
         let text = "nothing to do: no --template, no [[template]] and no program; see pilotfish --help";
         return Err(Error::usage(text));
     }
     if plan.once {
         plan.app = None;
+        duties::leave_out(plan);
     }
     let t = root.table("settle");
     t.only(SETTLE);
@@ -93,40 +94,6 @@ pub fn plan(options: &Options, plan: &mut Plan, world: &World) -> Result<()> {
     document.verdict()
 }
 
-/// What the n-th source is called, and the prefix of its keys.
-struct Name {
-    name: String,
-    /// What its URL says behind the address: keys are below it.
-    prefix: String,
-}
-
-/// Adds the sources, of the file or of the command line.
-#[inline(never)]
-fn sources(plan: &mut Plan, root: &Table, options: &Options, world: &World) -> Result<Vec<Name>> {
-    let mut names = Vec::new();
-    let table = root.table("source");
-    for name in table.keys() {
-        let t = table.table(name);
-        t.only(SOURCE);
-        let url = t.required("url");
-        t.document().verdict()?;
-        let prefix = source(plan, url, &t, options, world);
-        t.document().verdict()?;
-        let prefix = prefix.map_err(|e| t.error("url", &["is no source: ", &e.text].concat()))?;
-        names.push(Name { name: name.to_string(), prefix });
-    }
-    if let Some(url) = options.get("source") {
-        // On the command line there is one source; it takes the place of those in the file.
-        plan.sources.clear();
-        let none = Document::parse("", "")?;
-        let shown = url.rsplit('@').next().unwrap_or(url); // a password may stand before it
-        let wrong = |e: Error| Error::filled(Kind::Usage, "--source %: %", &[shown, &e.text]);
-        let prefix = source(plan, url, &none.root(), options, world).map_err(wrong)?;
-        names = vec![Name { name: String::new(), prefix }];
-    }
-    Ok(names)
-}
-
 /// Adds the one source there is, and gives the prefix of its keys.
 ///
 /// # Errors
@@ -134,7 +101,9 @@ fn sources(plan: &mut Plan, root: &Table, options: &Options, world: &World) -> R
 #[inline(never)]
 pub fn only_source(options: &Options, plan: &mut Plan, world: &World) -> Result<String> {
     let document = config(options, world)?;
-    let mut all = sources(plan, &document.root(), options, world)?;
+    let root = document.root();
+    sources::catalog(plan, &root, options, world)?;
+    let mut all = sources::sources(plan, &root, options, world)?;
     document.verdict()?;
     match (all.pop(), all.pop()) {
         (Some(one), None) => Ok(one.prefix),
@@ -179,114 +148,6 @@ fn config(options: &Options, world: &World) -> Result<Document> {
     }
 }
 
-/// Adds a source, and gives the prefix of its keys.
-#[inline(never)]
-fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &World) -> Result<String> {
-    let allow_empty = t.bool("allow_empty", false) || options.is_set("allow-empty");
-    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
-    let bare = rest.strip_prefix("//").unwrap_or(rest);
-    let mut prefix = "/".to_string();
-    let protocol = if scheme.ends_with("+https") { "https" } else { "http" };
-    let service = match scheme {
-        "etcd+https" | "etcd2+https" => "etcd-client-ssl", // as etcd's own clients have it
-        "etcd" | "etcd2" => "etcd-client",
-        _ => "consul",
-    };
-    let srv = srv_record(t.str("srv_record"), t.str("srv_domain"), service).map(|r| srv_address(&r, protocol));
-    match scheme {
-        "consul" | "consul+http" | "consul+unix" | "consul+https" => {
-            let (mut hosts, mut path) = bare.split_once('/').unwrap_or((bare, ""));
-            if scheme == "consul+unix" {
-                (hosts, path) = ("", "");
-            }
-            prefix = join(path, "");
-            // The variables say how the server of theirs is spoken to, unless the URL does.
-            let is_theirs = protocol == "http" && hosts.is_empty();
-            let mut c = consul_at(srv.as_deref().unwrap_or(hosts), (!is_theirs).then_some(protocol), world)?;
-            if scheme == "consul+unix" {
-                c.addresses = vec![["unix:", rest].concat()];
-            }
-            if let Some(token) = identity::token(t) {
-                c.token = token;
-            }
-            c.basic = identity::basic(t).or(c.basic.take());
-            identity::add_table(&mut c.tls, identity::is_https(&c.addresses), t, Some(options))?;
-            c.datacenter = t.str("datacenter").unwrap_or("").to_string();
-            if let Some(namespace) = t.str("namespace") {
-                c.namespace = namespace.to_string();
-            }
-            c.max_stale = t.time("max_stale");
-            c.wait = t.time("wait").unwrap_or(c.wait);
-            consul_options(&mut c, options);
-            add_consul(plan, c, allow_empty);
-        }
-        "etcd" | "etcd2" | "etcd+https" | "etcd2+https" => {
-            let (mut hosts, path) = bare.split_once('/').unwrap_or((bare, ""));
-            prefix = join(path, "");
-            if hosts.is_empty() {
-                hosts = world.var("ETCDCTL_ENDPOINTS").unwrap_or("127.0.0.1:2379");
-            }
-            let endpoints = etcd_addresses(srv.as_deref().unwrap_or(hosts), protocol)?;
-            let version = if scheme.starts_with("etcd2") { 2 } else { 3 };
-            let wait = wait(options, t.time("wait").unwrap_or(60_000));
-            let mut etcd = Etcd { endpoints, version, wait, ..Etcd::default() };
-            let known = identity::add_etcd(&mut etcd.tls, world)?;
-            etcd.basic = identity::basic(t).or(known);
-            identity::add_table(&mut etcd.tls, identity::is_https(&etcd.endpoints), t, Some(options))?;
-            add_etcd(plan, etcd, allow_empty);
-        }
-        "dir" if !rest.is_empty() => {
-            let name = ["folder ", bare].concat();
-            plan.sources.push(Source { name, kind: SourceKind::Dir(PathBuf::from(bare)), allow_empty });
-        }
-        "file" => {
-            add_files(plan, bare, t.str("filter"), allow_empty)?;
-        }
-        "k8s" => {
-            let mut k = kube::unknown();
-            kube::access(&mut k, options.get("kubeconfig").or(t.str("kubeconfig")), world)?;
-            kube::objects(&mut k, bare)?;
-            let file = options.get("token-file").map(|path| Secret::File(PathBuf::from(path)));
-            if let Some(token) = file.or(options.get("token").map(identity::text)).or(identity::token(t)) {
-                k.token = token;
-            }
-            k.basic = identity::basic(t).or(k.basic.take());
-            identity::add_table(&mut k.tls, identity::is_https(&k.addresses), t, Some(options))?;
-            k.wait = wait(options, t.time("wait").unwrap_or(60_000));
-            kube::add(plan, k, allow_empty);
-        }
-        "env" => {
-            prefix = join(rest, "");
-            add_environment(plan, allow_empty);
-        }
-        _ => {
-            let want = "expected consul://host:port/prefix, consul+https://host:port/prefix, consul+unix:///path, \
-                        etcd://host:port/prefix, etcd+https://host:port/prefix, etcd2://host:port/prefix, \
-                        etcd2+https://host:port/prefix, k8s://namespace/configmap/name, dir:/folder, file:/a.yaml,/b.json or env:";
-            return Err(Error::config(want));
-        }
-    }
-    Ok(prefix)
-}
-
-/// The options that say how to talk to Consul, over what is known already.
-pub fn consul_options(c: &mut Consul, options: &Options) {
-    if let Some(token) = options.get("token") {
-        c.token = identity::text(token);
-    }
-    if let Some(file) = options.get("token-file") {
-        c.token = Secret::File(PathBuf::from(file));
-    }
-    c.wait = wait(options, c.wait);
-    c.max_stale = options.parsed("max-stale", options::time).or(c.max_stale);
-}
-
-/// The longest wait: as the option says, or as is said already.
-pub fn wait(options: &Options, said: Millis) -> Millis {
-    // A restored Consul is noticed when the wait is over: a minute at most.
-    options.parsed("wait", options::time).unwrap_or(said).clamp(100, 60_000)
-}
-
 fn dialect_of(name: &str) -> Dialect {
     if name.ends_with(".tmpl") { Dialect::Go } else { Dialect::Upon }
 }
@@ -309,9 +170,18 @@ fn template(plan: &mut Plan, t: &Table, sources: &[Name], options: &Options, wor
     let hidden = join(base, t.str("prefix").unwrap_or(""));
     let keys = t.strs("keys").unwrap_or_else(|| vec!["/".to_string()]);
     let dialect = t.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(&name));
+    let is_services = is_services(plan, source);
+    if is_services && t.has("prefix") {
+        t.wrong("prefix", "is not for services: `keys` name them");
+    }
     let one = plan.template(&name, text, dialect, dest);
-    if !sources.is_empty() {
-        for key in &keys {
+    for key in &keys {
+        if is_services {
+            match sources::instances(key) {
+                Ok(watched) => one.inputs.push(want(source, "/", watched)),
+                Err(want) => t.wrong("keys", &["must each be ", want].concat()),
+            }
+        } else if !sources.is_empty() {
             one.inputs.push(want(source, &hidden, below(&hidden, key)));
         }
     }
@@ -319,6 +189,10 @@ fn template(plan: &mut Plan, t: &Table, sources: &[Name], options: &Options, wor
     own_commands(t, one, world);
     one.dest.make_dirs |= options.is_set("make-dirs");
     t.document().verdict()
+}
+
+fn is_services(plan: &Plan, source: usize) -> bool {
+    plan.sources.get(source).is_some_and(|s| matches!(s.kind, SourceKind::Services(_)))
 }
 
 /// The source of this name, or the only one.
@@ -349,6 +223,9 @@ fn tree(plan: &mut Plan, t: &Table, sources: &[Name], world: &World) -> Result<(
             t.wrong("source", "is missing: there is no [source.NAME]");
             break;
         };
+        if is_services(plan, source) {
+            t.wrong("source", "has services, which are no files: a [[template]] makes one of them");
+        }
         let hidden = join(prefix, t.str("prefix").unwrap_or(""));
         inputs.push(want(source, &hidden, below(&hidden, "/")));
     }
@@ -393,14 +270,21 @@ fn below(hidden: &str, key: &str) -> String {
 /// A command: a list of words is run as it is, a text goes to the shell where there is one.
 #[inline(never)]
 pub fn command(t: &Table, key: &str, timeout: Millis) -> Option<Command> {
-    let words = t.strs(key)?;
-    if words.iter().all(|w| w.trim().is_empty()) {
+    t.get(key).and_then(|value| command_of(t, key, value, timeout))
+}
+
+/// A command that is this value of a key, or a part of it.
+#[inline(never)]
+pub fn command_of(t: &Table, key: &str, value: &Value, timeout: Millis) -> Option<Command> {
+    let Some(argv) = table::texts(value) else {
+        t.wrong(key, "must be a list of texts");
+        return None;
+    };
+    if argv.iter().all(|w| w.trim().is_empty()) {
         t.wrong(key, "is empty");
     }
-    match t.get(key).and_then(crate::value::Value::as_str) {
-        Some(_) => Some(Command { argv: words, form: Form::Line, timeout }),
-        None => Some(Command { argv: words, form: Form::Words, timeout }),
-    }
+    let form = if value.as_str().is_some() { Form::Line } else { Form::Words };
+    Some(Command { argv, form, timeout })
 }
 
 #[inline(never)]
@@ -410,9 +294,14 @@ fn template_option(plan: &mut Plan, given: &str, sources: &[Name], options: &Opt
     };
     let text = world.text(Path::new(src), "the template")?;
     let dialect = options.parsed("dialect", options::dialect).unwrap_or_else(|| dialect_of(src));
+    let is_services = is_services(plan, 0);
     let one = plan.template(src, text, dialect, dest);
     one.dest.make_dirs = options.is_set("make-dirs");
     if let Some(source) = sources.first() {
+        if is_services {
+            let text = "--template %: services are named by `keys` of a [[template]]; there is no option for them";
+            return Err(Error::filled(Kind::Usage, text, &[given]));
+        }
         one.inputs.push(want(0, &source.prefix, below(&source.prefix, "/")));
     }
     Ok(())

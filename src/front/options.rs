@@ -31,6 +31,7 @@ Each option may also come from the environment: --stop-timeout is PILOTFISH_STOP
  -c,  --config FILE          read pilotfish.toml; PILOTFISH_CONFIG may also hold its whole text
  -s,  --source URL           where keys come from: consul://host:port/prefix, etcd://host:port/prefix, k8s://namespace/configmap/name,
                              dir:/folder, env:, ...
+      --catalog URL          where services are told of and found: consul://host:port, etcd://host:port/prefix, ...
       --kubeconfig FILE      of k8s://: the cluster and who we are there; default KUBECONFIG, a pod's own, ~/.kube/config
  -t,  --template SRC:DEST    render the template file SRC to DEST (repeatable)
       --dialect go|upon      the language of --template files; default: go for *.tmpl, else upon

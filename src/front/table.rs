@@ -77,6 +77,16 @@ impl Document {
     }
 }
 
+/// A list of texts, or a text, if the value is one.
+#[inline(never)]
+pub fn texts(value: &Value) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for item in value.as_list().unwrap_or(std::slice::from_ref(value)) {
+        all.push(item.as_str()?.to_string());
+    }
+    Some(all)
+}
+
 impl<'a> Table<'a> {
     fn at(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
@@ -183,14 +193,8 @@ impl<'a> Table<'a> {
     }
 
     /// A list of texts, or a text, if it is one.
-    #[inline(never)]
     pub fn texts(&self, key: &str) -> Option<Vec<String>> {
-        let value = self.get(key)?;
-        let mut all = Vec::new();
-        for item in value.as_list().unwrap_or(std::slice::from_ref(value)) {
-            all.push(item.as_str()?.to_string());
-        }
-        Some(all)
+        texts(self.get(key)?)
     }
 
     /// true or false.

@@ -1,0 +1,352 @@
+//! What pilotfish.toml has beside files and the app, from its tables to the plan: services, who is told when others come
+//! and go, hooks, tasks, coprocesses, sensors, and what is waited for. It runs nothing and asks nobody.
+
+use super::options::Options;
+use super::sources::{instances, is_service, services};
+use super::table::{Keys, Table};
+use super::{Host, World, check, interfaces, native};
+use crate::plan::{
+    ALWAYS, Command, Control, Handler, Hooks, Millis, Plan, Role, Run, Sensor, SensorKind, Service, UNLIMITED, Watch,
+};
+use crate::text::fill;
+use crate::value::Value;
+
+/// Between two checks, if that is not said.
+const INTERVAL: Millis = 10_000;
+/// Between two looks at what is waited for, and how long one may take.
+const WAIT: (Millis, Millis) = (1_000, 5_000);
+/// How long the hooks at the end may take, if that is not said, and how long the app waits for a catalog that is slow to
+/// hear. So much less time does the app get: all is over before the platform's patience is.
+const LEAVE: Millis = 1_000;
+const PRE_STOP: Millis = 3_000;
+const POST_STOP: Millis = 1_000;
+
+static SERVICE: Keys = "\
+    name port id address interfaces tags interval ttl health health_timeout notes enable_tag_override deregister_after";
+static BACKEND: Keys = "name tag on_change timeout";
+static HOOKS: Keys = "pre_start pre_start_timeout pre_stop pre_stop_timeout post_stop post_stop_timeout";
+static TASK: Keys = "name command interval timeout";
+static COPROCESS: Keys = "name command restarts";
+static SENSOR: Keys = "name help type interval check timeout";
+
+/// Adds all of it to the plan, whose templates have their watches already and whose app is known.
+#[inline(never)]
+pub fn read(plan: &mut Plan, root: &Table, options: &Options, world: &World) {
+    let watched = ["service", "backend"].into_iter().find(|key| root.has(key));
+    if let Some(key) = watched.filter(|_| plan.catalog.is_none()) {
+        root.wrong(key, "needs to know where services are: [catalog] with its `url`, or --catalog URL");
+    }
+    let host = (world.host)();
+    for t in root.tables("service") {
+        service(plan, &t, &host, world);
+    }
+    for t in root.tables("backend") {
+        backend(plan, &t);
+    }
+    hooks(plan, root, options);
+    for t in root.tables("task") {
+        t.only(TASK);
+        let poll = span(&t, "interval", None);
+        let run = required(&t, "command", span(&t, "timeout", Some(poll)));
+        add(plan, &t, "task", Handler { name: String::new(), run, role: Role::Task, poll, first: poll });
+    }
+    for t in root.tables("coprocess") {
+        t.only(COPROCESS);
+        let role = Role::Coprocess(restarts(&t));
+        let run = required(&t, "command", UNLIMITED);
+        add(plan, &t, "coprocess", Handler { name: String::new(), run, role, poll: 0, first: 0 });
+    }
+    for t in root.tables("sensor") {
+        sensor(plan, &t, root, options);
+    }
+    wait_for(plan, root, world);
+    if let Some(text) = root.str("control")
+        && !options.is_set("control")
+    {
+        plan.control = match text {
+            "usual" => Control::Usual,
+            "none" => Control::None,
+            _ => Control::At(text.to_string()),
+        };
+        if text.is_empty() {
+            root.wrong("control", "must be \"usual\", \"none\" or the path of a socket");
+        }
+    }
+    if !plan.services.is_empty() || !plan.handlers.is_empty() || has_hooks(&plan.hooks) {
+        environment(plan, &host);
+    }
+}
+
+/// With `once` there is no app to do it for.
+pub fn leave_out(plan: &mut Plan) {
+    let is_read = |watch: usize| plan.templates.iter().any(|t| t.inputs.iter().any(|i| i.watch == watch));
+    // Those of templates come first.
+    let end = (0..plan.watches.len()).find(|w| !is_read(*w)).unwrap_or(plan.watches.len());
+    plan.watches.truncate(end);
+    plan.services.clear();
+    plan.handlers.clear();
+    plan.sensors.clear();
+    plan.hooks = Hooks::default();
+}
+
+fn has_hooks(hooks: &Hooks) -> bool {
+    hooks.pre_start.is_some() || hooks.pre_stop.is_some() || hooks.post_stop.is_some()
+}
+
+/// What children find in their environment: who we are, and the address of each service.
+#[inline(never)]
+fn environment(plan: &mut Plan, host: &Host) {
+    plan.env.push(("PILOTFISH_PID".to_string(), host.pid.to_string()));
+    for s in &plan.services {
+        let name = s.name.replace(['-', '.'], "_").to_ascii_uppercase();
+        let name = ["PILOTFISH_", &name, "_IP"].concat();
+        // Of several of one name, the first.
+        if !plan.env.iter().any(|(n, _)| *n == name) {
+            plan.env.push((name, s.address.clone()));
+        }
+    }
+}
+
+/// A time that is not nothing.
+#[inline(never)]
+fn span(t: &Table, key: &str, usual: Option<Millis>) -> Millis {
+    match (t.time(key), usual) {
+        (Some(0), _) => t.wrong(key, "must be longer than nothing"),
+        (Some(time), _) => return time,
+        (None, Some(usual)) => return usual,
+        (None, None) => t.wrong(key, "is missing"),
+    }
+    INTERVAL
+}
+
+/// A command that must be there.
+#[inline(never)]
+fn required(t: &Table, key: &str, timeout: Millis) -> Run {
+    if !t.has(key) {
+        t.wrong(key, "is missing");
+    }
+    native::command(t, key, timeout).map_or(Run::Nothing, Run::Command)
+}
+
+/// What a text or a list of words asks for: a URL, or a command.
+#[inline(never)]
+fn run(t: &Table, key: &str, value: &Value, timeout: Millis, world: &World) -> Run {
+    if let Some(text) = value.as_str() {
+        match check::read(text, "", timeout, world) {
+            Ok(Some(run)) => return run,
+            Ok(None) => {}
+            Err(e) => t.wrong(key, &["is no check: ", e.text.trim_start()].concat()),
+        }
+    }
+    native::command_of(t, key, value, timeout).map_or(Run::Nothing, Run::Command)
+}
+
+/// Adds a handler. Without a name it is called by its number.
+#[inline(never)]
+fn add(plan: &mut Plan, t: &Table, what: &str, mut handler: Handler) {
+    let mut name = t.str("name").unwrap_or("").to_string();
+    if name.is_empty() {
+        let same = plan.handlers.iter().filter(|h| h.name.starts_with(what)).count();
+        name = same.saturating_add(1).to_string();
+    }
+    handler.name = [what, " ", &name].concat();
+    if plan.handlers.iter().any(|h| h.name == handler.name) {
+        t.wrong("name", "is another one's name already");
+    }
+    plan.handlers.push(handler);
+}
+
+#[inline(never)]
+fn service(plan: &mut Plan, t: &Table, host: &Host, world: &World) {
+    t.only(SERVICE);
+    let name = t.required("name");
+    if !is_service(name) {
+        t.wrong("name", "must be made of letters, digits, `-`, `_` and `.`, with one of the first two in front");
+    }
+    let id = t.str("id").filter(|id| !id.is_empty()).map_or_else(|| [name, "-", &host.name].concat(), str::to_string);
+    if plan.services.iter().any(|s| s.id == id) {
+        let key = if t.has("id") { "id" } else { "name" };
+        t.wrong(key, &fill("gives another service's id, %: each needs an `id` of its own", &[&id]));
+    }
+    let port = t.id("port").and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
+    if port == 0 {
+        t.wrong("port", "must be there, a number from 1 to 65535");
+    }
+    let poll = span(t, "interval", Some(INTERVAL));
+    let ttl = t.time("ttl").unwrap_or_else(|| poll.saturating_mul(3).div_ceil(1000).saturating_mul(1000));
+    if ttl < poll || !ttl.is_multiple_of(1000) {
+        t.wrong("ttl", "must be whole seconds, and not less than `interval`");
+    }
+    let timeout = span(t, "health_timeout", Some(poll));
+    let run = t.get("health").map_or(Run::Nothing, |health| run(t, "health", health, timeout, world));
+    let what = ["health check of ", if t.has("id") { &id } else { name }].concat();
+    let role = Role::Health(plan.services.len());
+    plan.handlers.push(Handler { name: what, run, role, poll, first: 0 });
+    plan.services.push(Service {
+        id,
+        name: name.to_string(),
+        address: address(t, host),
+        port,
+        tags: t.strs("tags").unwrap_or_default(),
+        ttl,
+        notes: t.str("notes").unwrap_or("").to_string(),
+        enable_tag_override: t.bool("enable_tag_override", false),
+        deregister_after: t.str("deregister_after").unwrap_or("").to_string(),
+    });
+}
+
+/// Where a service is found: at its `address`, or at the first of its `interfaces` that has one.
+#[inline(never)]
+fn address(t: &Table, host: &Host) -> String {
+    let specs = t.strs("interfaces");
+    if let Some(said) = t.str("address") {
+        let is_name = said.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if specs.is_some() {
+            t.wrong("address", "and `interfaces` are two ways to say where it is: only one of them counts");
+        }
+        if said.is_empty() || (!is_name && said.parse::<std::net::Ipv6Addr>().is_err()) {
+            t.wrong("address", "must be an address or a name, without a port or brackets");
+        }
+        return said.to_string();
+    }
+    let specs = specs.unwrap_or_else(|| ["eth0:inet", "inet"].map(str::to_string).to_vec());
+    match interfaces::pick(&specs, host) {
+        Ok(ip) => ip.to_string(),
+        Err(e) => {
+            let key = if t.has("interfaces") { "interfaces" } else { "address" };
+            t.wrong(key, &["cannot be found: ", &e.text.replace('\n', "; ")].concat());
+            String::new()
+        }
+    }
+}
+
+#[inline(never)]
+fn backend(plan: &mut Plan, t: &Table) {
+    t.only(BACKEND);
+    let mut text = t.required("name").to_string();
+    if let Some(tag) = t.str("tag") {
+        text.push('?');
+        text.push_str(tag);
+    }
+    let run = required(t, "on_change", span(t, "timeout", Some(UNLIMITED)));
+    let Some(watch) = watch(plan, t, "name", &text) else { return };
+    let handler =
+        Handler { name: ["on_change of ", &text].concat(), run, role: Role::Change(watch), poll: 0, first: 0 };
+    if plan.handlers.iter().any(|h| h.name == handler.name) {
+        t.wrong("name", "and `tag` are another backend's already");
+    }
+    plan.handlers.push(handler);
+}
+
+/// The watch of a service's instances, made where there is none.
+#[inline(never)]
+fn watch(plan: &mut Plan, t: &Table, key: &str, text: &str) -> Option<usize> {
+    let prefix = match instances(text) {
+        Ok(prefix) => prefix,
+        Err(want) => {
+            t.wrong(key, &["must be ", want].concat());
+            return None;
+        }
+    };
+    let Some(source) = services(plan) else {
+        t.wrong(key, "needs a [catalog] with its `url`, or --catalog URL");
+        return None;
+    };
+    let found = plan.watches.iter().position(|w| w.source == source && w.prefix == prefix);
+    Some(found.unwrap_or_else(|| {
+        plan.watches.push(Watch { source, prefix });
+        plan.watches.len().saturating_sub(1)
+    }))
+}
+
+#[inline(never)]
+fn hooks(plan: &mut Plan, root: &Table, options: &Options) {
+    let t = root.table("hooks");
+    t.only(HOOKS);
+    let hook = |key: &str, usual: Millis| -> Option<Command> {
+        native::command(&t, key, span(&t, &[key, "_timeout"].concat(), Some(usual)))
+    };
+    plan.hooks = Hooks {
+        pre_start: hook("pre_start", UNLIMITED),
+        pre_stop: hook("pre_stop", PRE_STOP),
+        post_stop: hook("post_stop", POST_STOP),
+    };
+    let is_said = root.table("app").has("stop_timeout") || options.is_set("stop-timeout");
+    if let Some(app) = plan.app.as_mut().filter(|_| !is_said) {
+        for (is_there, time) in [
+            (!plan.services.is_empty(), LEAVE),
+            (plan.hooks.pre_stop.is_some(), PRE_STOP),
+            (plan.hooks.post_stop.is_some(), POST_STOP),
+        ] {
+            app.stop_timeout = app.stop_timeout.saturating_sub(if is_there { time } else { 0 });
+        }
+    }
+}
+
+/// How often a coprocess is started again.
+#[inline(never)]
+fn restarts(t: &Table) -> u32 {
+    match t.get("restarts") {
+        None => 0,
+        Some(Value::Str(word)) if **word == *"never" => 0,
+        Some(Value::Str(word)) if **word == *"always" => ALWAYS,
+        Some(Value::Int(n)) if u32::try_from(*n).is_ok_and(|n| n < ALWAYS) => t.id("restarts").unwrap_or(0),
+        Some(_) => {
+            t.wrong("restarts", "must be a number, \"never\" or \"always\"");
+            0
+        }
+    }
+}
+
+fn kind(text: &str) -> super::options::Read<SensorKind> {
+    match text {
+        "counter" => Ok(SensorKind::Counter),
+        "gauge" => Ok(SensorKind::Gauge),
+        "histogram" => Ok(SensorKind::Histogram),
+        "summary" => Ok(SensorKind::Summary),
+        _ => Err("counter, gauge, histogram or summary"),
+    }
+}
+
+#[inline(never)]
+fn sensor(plan: &mut Plan, t: &Table, root: &Table, options: &Options) {
+    t.only(SENSOR);
+    let name = t.required("name");
+    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
+    let is_name = name.starts_with(is_first) && name.chars().all(|c| is_first(c) || c.is_ascii_digit());
+    if !is_name || name.starts_with("pilotfish_") {
+        t.wrong(
+            "name",
+            "must be a metric's: letters, digits and `_`, no digit in front, and not pilotfish_, which are ours",
+        );
+    }
+    t.required("type");
+    let kind = t.parsed("type", kind).unwrap_or(SensorKind::Gauge);
+    if !root.table("telemetry").has("listen") && !options.is_set("listen") {
+        t.wrong("name", "is shown to nobody: `listen` of [telemetry], or --listen, says where /metrics is");
+    }
+    let poll = span(t, "interval", None);
+    let run = required(t, "check", span(t, "timeout", Some(poll)));
+    let role = Role::Sensor(plan.sensors.len());
+    add(plan, t, "sensor", Handler { name: String::new(), run, role, poll, first: 0 });
+    plan.sensors.push(Sensor { name: name.to_string(), help: t.str("help").unwrap_or("").to_string(), kind });
+}
+
+#[inline(never)]
+fn wait_for(plan: &mut Plan, root: &Table, world: &World) {
+    const KEY: &str = "wait_for";
+    let Some(value) = root.get(KEY) else { return };
+    for one in value.as_list().unwrap_or(std::slice::from_ref(value)) {
+        let text = super::table::texts(one).unwrap_or_default().join(" ");
+        let run = match one.as_str().and_then(|text| text.strip_prefix("service:")) {
+            Some(name) => watch(plan, root, KEY, name).map_or(Run::Nothing, Run::Instances),
+            None => run(root, KEY, one, WAIT.1, world),
+        };
+        let shown = if let Run::Request(r) = &run { &r.shown } else { &text }; // without what may be secret
+        let name = ["wait for ", shown].concat();
+        plan.handlers.push(Handler { name, run, role: Role::Wait, poll: WAIT.0, first: 0 });
+    }
+}
+
+#[cfg(test)]
+mod tests;
