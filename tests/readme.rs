@@ -196,6 +196,43 @@ fn the_example_of_folders_of_files() {
     driver::check(&plan).unwrap();
 }
 
+#[test]
+fn the_examples_of_services() {
+    let all = blocks("toml");
+    let balancer = all.iter().find(|b| b.contains("services:")).unwrap();
+    let plan = enter(&home("balancer"), vec![["--config=", balancer].concat()], &[]);
+    assert_eq!((dests(&plan), prefixes(&plan)), (vec!["/etc/haproxy/haproxy.cfg".into()], vec!["/api?v2", "/web"]));
+    let keys = [("/api/b", "10.0.0.2:80"), ("/web/a", "10.0.0.1:80"), ("/web/c", "[fd00::1]:80")];
+    let snapshot = Snapshot::new(keys.map(|(k, v)| (Arc::from(k), Arc::from(v.as_bytes()))).to_vec());
+    let ctx = Context { store: View::new(&snapshot), env: &|_| None, max_output: 1 << 20 };
+    let template = &plan.templates[0];
+    let rendered = Template::compile("haproxy", &template.text, template.dialect).and_then(|t| t.render(&ctx));
+    let out = String::from_utf8(rendered.unwrap_or_else(|e| panic!("{e}"))).unwrap();
+    let servers: Vec<&str> = out.lines().map(str::trim).filter(|l| l.starts_with("server ")).collect();
+    assert_eq!(servers, ["server a 10.0.0.1:80", "server c [fd00::1]:80", "server b 10.0.0.2:80"]);
+
+    // A host with an address: the service's.
+    let node = all.iter().find(|b| b.contains("[[service]]")).unwrap();
+    let host = || front::Host {
+        name: "node1".to_string(),
+        addresses: vec![("eth0".to_string(), "10.0.0.9".parse().unwrap())],
+        pid: 7,
+    };
+    let missing = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+    let world = World { vars: &[], read: &missing, files: &|_| Ok(Vec::new()), host: &host };
+    let read = front::read("pilotfish", &[["--config=", node].concat()], &world);
+    let plan = match read {
+        Ok(Invocation::Run(plan)) => plan,
+        Ok(_) => panic!("nothing to run"),
+        Err(e) => panic!("{e}"),
+    };
+    let service = &plan.services[0];
+    assert_eq!((service.id.as_str(), service.address.as_str(), service.ttl), ("web-node1", "10.0.0.9", 15_000));
+    let names: Vec<&str> = plan.handlers.iter().map(|h| h.name.as_str()).collect();
+    assert_eq!(names, ["health check of web", "task tidy", "sensor app_queue_length", "wait for service:db"]);
+    assert!(plan.hooks.pre_stop.is_some() && plan.app.as_ref().is_some_and(|a| a.stop_timeout == 4_000));
+}
+
 /// A value inside of maps.
 fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |v, key| v.as_map()?.get(key))
@@ -295,6 +332,7 @@ fn every_option_and_variable_named_exists() {
     let mut known: BTreeSet<String> = options().iter().filter_map(|o| o.variable(options::PREFIX)).collect();
     known.extend(variables(&text_of("tests/util"), "PILOTFISH_"));
     known.extend(variables(&fs::read_to_string(top("build.sh")).unwrap(), "PILOTFISH_"));
+    known.extend(variables(&fs::read_to_string(top("src/front/duties.rs")).unwrap(), "PILOTFISH_"));
     for name in variables(README, "PILOTFISH_") {
         assert!(known.contains(&name), "the page names {name}, which nothing reads");
     }
@@ -351,6 +389,13 @@ fn every_key_of_the_files_both_ways() {
             "LOG" => "[log]",
             "TREE" => "[[tree]]",
             "TELEMETRY" => "[telemetry]",
+            "CATALOG" => "[catalog]",
+            "SERVICE" => "[[service]]",
+            "BACKEND" => "[[backend]]",
+            "HOOKS" => "[hooks]",
+            "TASK" => "[[task]]",
+            "COPROCESS" => "[[coprocess]]",
+            "SENSOR" => "[[sensor]]",
             "KEYS" => "Template resources",
             other => panic!("which section of the page is the table {other} of src/front?"),
         };
@@ -713,7 +758,7 @@ fn the_environment_of_marathon() {
 #[test]
 fn the_example_of_pilotfish_toml() {
     let all = blocks("toml");
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 6);
     let home = home("toml");
     fs::write(home.join("pilotfish.toml"), &all[0]).unwrap();
     fs::write(home.join("nginx.conf.tmpl"), "{{getv \"/a\"}}").unwrap();
