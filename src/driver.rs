@@ -17,14 +17,16 @@ use crate::dest::{self, tree};
 use crate::error::{Error, Result};
 use crate::log::Logger;
 use crate::output::Output;
-use crate::plan::{Level, Millis, Plan};
+use crate::plan::{Control, Level, Millis, Plan};
 use crate::source::{self, Answers, News, Post, Stop};
+use crate::state::facts::Facts;
 use crate::state::{Action, Event, State, Voice};
 use crate::sys::host::clock;
 use crate::sys::pipe::Pipe;
 use crate::sys::process::{self, Ended as ProcessEnded, Reaped};
 use crate::sys::socket::{Wait, wait_any};
 use crate::sys::{host, signal, terminal};
+use crate::telemetry::control::{self, Socket, Wish};
 use crate::telemetry::{self, sensor::Meters, server::Server};
 use crate::template::Template;
 use crate::tls;
@@ -116,15 +118,11 @@ pub fn run(mut plan: Plan, again: Again) -> Result<i32> {
     if plan.app.is_some() || !plan.handlers.is_empty() {
         process::become_subreaper();
     }
-    let mut server = match &plan.telemetry {
-        Some(address) if !plan.once => Some(Server::listen(address)?),
-        _ => None,
-    };
-    if let (Some(address), false) = (&plan.telemetry, plan.once) {
-        let text = crate::text::fill("listening on % for /healthz, /startupz, /readyz and /metrics", &[address]);
-        plan.notes.push((Level::Info, text));
+    let mut ears = Ears::default();
+    if !plan.once {
+        ears.open(&plan)?;
+        ears.tell(&mut plan);
     }
-    let mut listens = plan.telemetry.clone();
     let begin = Instant::now();
     let mut kept = Kept {
         app: None,
@@ -141,18 +139,89 @@ pub fn run(mut plan: Plan, again: Again) -> Result<i32> {
     };
     loop {
         let stop = Stop::new()?;
-        let ended = generation(plan, kept, again, (&pipe, &stop), (begin, is_foreground), &mut server);
+        let ended = generation(plan, kept, again, (&pipe, &stop), (begin, is_foreground), &mut ears);
         stop.now();
         match ended? {
             Ended::Code(code) => return Ok(code),
             Ended::Next(next, handed) => (plan, kept) = (*next, *handed),
         }
-        if plan.telemetry != listens {
-            match plan.telemetry.as_deref().map(Server::listen).transpose() {
-                Ok(new) => (server, listens) = (new, plan.telemetry.clone()),
-                Err(e) => plan.notes.push((Level::Error, e.into_text())),
-            }
+        if let Err(e) = ears.open(&plan) {
+            plan.notes.push((Level::Error, e.into_text()));
         }
+    }
+}
+
+/// Where we can be asked from outside.
+#[derive(Default)]
+struct Ears {
+    /// By HTTP, and the address.
+    http: Option<(String, Server)>,
+    /// By the unix socket.
+    control: Option<Socket>,
+    /// Where that was asked for.
+    asked: Control,
+    /// Why it is not there.
+    why: Option<String>,
+}
+
+impl Ears {
+    /// Listens where the plan says, and nowhere else; what is the same stays open.
+    ///
+    /// # Errors
+    /// An address or a path is not to be had: what was there before stays.
+    #[inline(never)]
+    fn open(&mut self, plan: &Plan) -> Result<()> {
+        let is_other = self.http.as_ref().map(|(at, _)| at) != plan.telemetry.as_ref();
+        match &plan.telemetry {
+            Some(address) if is_other => self.http = Some((address.clone(), Server::listen(address)?)),
+            Some(_) => {}
+            None => self.http = None,
+        }
+        if self.asked != plan.control {
+            (self.control, self.why) = control::open(&plan.control)?;
+            self.asked = plan.control.clone();
+        }
+        Ok(())
+    }
+
+    /// Says in the log where we listen.
+    fn tell(&self, plan: &mut Plan) {
+        if let Some((address, _)) = &self.http {
+            let text = "listening on % for /healthz, /startupz, /readyz and /metrics";
+            plan.note(Level::Info, text, &[address]);
+        }
+        if let Some(socket) = &self.control {
+            plan.note(Level::Debug, "the control socket is %", &[&socket.path]);
+        }
+        if let Some(why) = &self.why {
+            plan.note(Level::Info, "%", &[why]);
+        }
+    }
+
+    /// Answers who has asked; what they wish becomes events.
+    #[inline(never)]
+    fn turn(&mut self, driver: &mut Driver) {
+        if let Some((_, server)) = &mut self.http {
+            server.turn(clock(), &mut |method, path| driver.answer(method, path));
+        }
+        let mut wishes = Vec::new();
+        if let Some(socket) = &mut self.control {
+            let now = driver.now();
+            socket
+                .server
+                .turn(clock(), &mut |method, path| control::answer(method, path, &driver.facts(now), now, &mut wishes));
+        }
+        for wish in wishes {
+            driver.events.push_back(match wish {
+                Wish::Maintenance(is_on) => Event::Maintenance(is_on),
+                Wish::Reload => Event::Reread,
+            });
+        }
+    }
+
+    fn servers(&self) -> impl Iterator<Item = &Server> {
+        let http = self.http.iter().map(|(_, server)| server);
+        http.chain(self.control.iter().map(|socket| &socket.server))
     }
 }
 
@@ -171,7 +240,7 @@ fn generation(
     again: Again,
     (pipe, stop): (&Pipe, &Arc<Stop>),
     (begin, is_foreground): (Instant, bool),
-    server: &mut Option<Server>,
+    ears: &mut Ears,
 ) -> Result<Ended> {
     let mut templates = Vec::new();
     for (i, t) in plan.templates.iter().enumerate() {
@@ -207,6 +276,7 @@ fn generation(
         driver.take_signals();
         driver.take_outputs();
         driver.take_news();
+        ears.turn(&mut driver);
         if let Some(code) = driver.turn() {
             return Ok(Ended::Code(code));
         }
@@ -221,8 +291,7 @@ fn generation(
         all.extend(driver.kept.outputs.iter().map(|o| (o.fd(), Wait::Read)));
         let now = driver.now();
         let mut wait = driver.state.deadline().map(|d| d.saturating_sub(now));
-        if let Some(server) = server {
-            server.turn(clock(), &mut |method, path| driver.answer(method, path));
+        for server in ears.servers() {
             all.extend(server.awaited());
             let asked = server.deadline().map(|d| d.saturating_sub(clock()));
             wait = wait.into_iter().chain(asked).min();
@@ -252,12 +321,17 @@ impl Driver<'_> {
         Ok(())
     }
 
+    fn facts(&self, now: Millis) -> Facts {
+        let mut facts = self.state.facts(now);
+        facts.certificates = tls::ends();
+        facts
+    }
+
     /// What somebody is told who asks by HTTP.
     fn answer(&self, method: &str, path: &str) -> telemetry::Answer {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let now = self.now();
-        let mut facts = self.state.facts(now);
-        facts.certificates = tls::ends();
+        let facts = self.facts(now);
         let clocks = telemetry::Clocks { now, lasting: clock(), wall };
         telemetry::answer(method, path, &facts, &self.kept.meters, clocks)
     }
