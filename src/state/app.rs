@@ -440,8 +440,15 @@ impl State {
     }
 
     /// Takes over the app as it is.
-    pub(super) fn resume_app(&mut self, before: &mut State) {
+    pub(super) fn resume_app(&mut self, now: Millis, before: &mut State) {
         self.app = std::mem::take(&mut before.app);
+        if self.plan.app.is_some() && before.plan.app.is_none() {
+            self.app.phase = Phase::Waiting; // there is one to start now
+        }
+        // It may not have been told of its newest files.
+        if before.reloads.last().is_some_and(|r| !r.is_done()) {
+            self.want_app_reload(now);
+        }
     }
 
     /// Whether the app, or what stands in its place, was started before this state was.

@@ -72,7 +72,8 @@ impl State {
 
     /// When a handler may begin; `None`: no reason for it, or it runs.
     fn handler_due(&self, h: &Handler, p: &plan::Handler) -> Option<Millis> {
-        if h.running.is_some() || self.is_handing_over {
+        // One that begins while another configuration waits for its turn goes on under that one.
+        if h.running.is_some() {
             return None;
         }
         match p.role {

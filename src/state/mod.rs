@@ -455,7 +455,7 @@ impl State {
         if self.plan.app.is_some() || !self.plan.handlers.is_empty() {
             self.tally = std::mem::take(&mut before.tally);
             self.left_by = before.left_by;
-            self.resume_app(&mut before);
+            self.resume_app(now, &mut before);
             if self.is_resumed() {
                 self.resume_handlers(now, &mut before, out);
             }

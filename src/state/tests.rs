@@ -11,6 +11,8 @@ use crate::plan::{
 use crate::template::Dialect;
 use crate::template::scope::Scope;
 
+mod beside;
+
 const TERM: i32 = 15;
 const HUP: i32 = 1;
 
