@@ -47,6 +47,10 @@ fn run(words: Vec<OsString>) -> Result<i32> {
             say(1, text);
             Ok(0)
         }
+        Invocation::Show(text) => {
+            say(1, &text);
+            Ok(0)
+        }
         Invocation::Check(plan) => {
             driver::check(&plan)?;
             secret::check(&plan)?.iter().for_each(|text| say_warning(text));
@@ -95,7 +99,7 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
                 warn(plan);
             }
         }
-        Invocation::Print(_) | Invocation::Probe(_) | Invocation::Control(_) => {}
+        Invocation::Print(_) | Invocation::Show(_) | Invocation::Probe(_) | Invocation::Control(_) => {}
     }
     Ok(invocation)
 }

@@ -8,6 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Millis, Reload, Request, Run};
 
 const TCP: &str = "tcp://";
+/// No check takes longer, whatever is said.
+const LONGEST: Millis = 86_400_000;
 
 /// What is done when the text is the beginning of a URL, within `timeout`; else it is a command, and there is nothing.
 /// `what` stands in front of the text in an error.
@@ -16,6 +18,7 @@ const TCP: &str = "tcp://";
 /// `Kind::Usage`: what is wrong with the URL.
 #[inline(never)]
 pub fn read(text: &str, what: &str, timeout: Millis, world: &World) -> Result<Option<Run>> {
+    let timeout = timeout.min(LONGEST);
     if let Some(host) = text.strip_prefix(TCP) {
         let is_whole = host.bytes().any(|b| b == b':') && !host.ends_with(']') && !host.contains('/');
         return match request(text, what, world)? {

@@ -6,6 +6,7 @@ pub mod check;
 mod confd;
 mod confd_sidecar;
 pub mod config_controller;
+pub mod containerpilot;
 pub mod control;
 mod draft;
 mod duties;
@@ -104,6 +105,8 @@ pub enum Invocation {
     Check(Box<Plan>),
     /// Print this and end with code 0.
     Print(&'static str),
+    /// The same with a text that was made.
+    Show(String),
     /// Read or change keys by hand.
     Kv(Box<Query>),
     /// Ask a server how it is.
@@ -119,13 +122,16 @@ pub enum Invocation {
 pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     let called = argv0.rsplit('/').next().unwrap_or(argv0);
     let (door, args) = match (called, args.split_first()) {
-        ("confd-sidecar" | "confd" | "config-controller" | "reconfig" | "reconfig.rb", _) => (called, args),
+        ("confd-sidecar" | "confd" | "config-controller" | "containerpilot" | "reconfig" | "reconfig.rb", _) => {
+            (called, args)
+        }
         (_, Some((first, rest)))
             if matches!(
                 first.as_str(),
                 "confd-sidecar"
                     | "confd"
                     | "config-controller"
+                    | "containerpilot"
                     | "reconfig"
                     | "check"
                     | "health"
@@ -154,6 +160,15 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     }
     if matches!(door, "maintenance" | "reload" | "status") {
         return Ok(Invocation::Control(control::read(door, args, world)?));
+    }
+    if door == "containerpilot" {
+        let options = Options::read(&[], world, "")?;
+        plan.telemetry = options.parsed("listen", options::listen);
+        let shown = containerpilot::read(args, &mut plan, world)?;
+        if options.is_set("control") {
+            plan.control = control::socket(&options, world);
+        }
+        return Ok(shown.map_or_else(|| Invocation::Run(plan), Invocation::Show));
     }
     if door == "confd" || door == "config-controller" || door.starts_with("reconfig") {
         let read = match door {

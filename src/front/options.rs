@@ -19,6 +19,7 @@ Usage: pilotfish [OPTIONS] [--] PROGRAM [ARGS...]       render, run PROGRAM, rel
        pilotfish confd-sidecar [OPTIONS] PROGRAM [ARGS...]   as confd-sidecar, by its CONFD_* variables
        pilotfish confd [FLAGS]                          as confd, with its flags, files and variables
        pilotfish config-controller [FLAGS] [-- PROGRAM [ARGS...]]   as config-controller, for ConfigMaps
+       pilotfish containerpilot [FLAGS] [PROGRAM [ARGS...]]   as ContainerPilot 2, with its configuration
        pilotfish kv get|ls|set|del|watch [OPTIONS] KEY  a source's keys by hand
        pilotfish health [URL|/PATH]                     exit with 0 when pilotfish is ready
        pilotfish probe URL                              exit with 0 when http://, https:// or tcp:// answers

@@ -280,7 +280,7 @@ impl<'a> Table<'a> {
             }
         }
         if value.as_list().is_none() || all.len() != items.len() {
-            self.wrong(key, "must be a list of tables, [[...]]");
+            self.wrong(key, "must be a list of tables: [[...]] in TOML, [{...}] in JSON");
         }
         all
     }

@@ -181,10 +181,8 @@ impl Regex {
                         found = Some(slots);
                         break; // what comes behind it is preferred less
                     }
-                    Some(Step::Class(ranges, is_other)) => {
-                        if c.is_some_and(|c| is_in(ranges, c) != *is_other) {
-                            self.follow(&mut next, &mut seen, step + 1, slots, text, after);
-                        }
+                    Some(Step::Class(ranges, is_other)) if c.is_some_and(|c| is_in(ranges, c) != *is_other) => {
+                        self.follow(&mut next, &mut seen, step + 1, slots, text, after);
                     }
                     _ => {}
                 }
@@ -226,13 +224,9 @@ impl Regex {
                     }
                     left.push((step + 1, slots));
                 }
-                Some(Step::At(place)) => {
-                    if is_at(*place, text, at) {
-                        left.push((step + 1, slots));
-                    }
-                }
+                Some(Step::At(place)) if is_at(*place, text, at) => left.push((step + 1, slots)),
                 Some(Step::Class(..) | Step::Match) => list.push((step, slots)),
-                None => {}
+                Some(Step::At(_)) | None => {}
             }
         }
     }
