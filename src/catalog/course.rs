@@ -131,7 +131,7 @@ impl Course {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic)]
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     fn line(words: &[Word]) -> String {

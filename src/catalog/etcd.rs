@@ -12,15 +12,24 @@ use crate::source::etcd::{field, number};
 use crate::source::http::{Server, words};
 use crate::text::fill;
 
+/// A folder with all it holds.
+const ALL: &str = "?recursive=true";
+
 /// What the key holds.
 fn value(s: &Service) -> String {
     let words = [&quoted(&s.id), &quoted(&s.name), &quoted(&s.address), &s.port.to_string()];
     fill(r#"{"id":%,"name":%,"address":%,"port":%}"#, &words.map(String::as_str))
 }
 
-/// Tells an etcd by its second interface, before `until` (by `clock`).
+/// Tells an etcd by its second interface, before `until` (by `clock`). `is_flat`: the key has the time to live.
 #[inline(never)]
-pub fn tell2(e: &Etcd, prefix: &str, s: &Service, what: What, server: &Server, until: Millis) -> Result<(), Fail> {
+pub fn tell2(
+    (e, prefix, is_flat): (&Etcd, &str, &mut bool),
+    s: &Service,
+    what: What,
+    server: &Server,
+    until: Millis,
+) -> Result<(), Fail> {
     let mut folder = String::from("/v2/keys");
     encode_into(&mut folder, prefix, true);
     for part in [&s.name, &s.id] {
@@ -36,8 +45,9 @@ pub fn tell2(e: &Etcd, prefix: &str, s: &Service, what: What, server: &Server, u
         match status {
             200..=299 => Ok(()),
             404 if said.starts_with(br#"{"errorCode":100"#) => Err(Fail::Unknown),
-            // What should be a new folder is one already.
-            403 if said.starts_with(br#"{"errorCode":102"#) => Err(Fail::Known),
+            // What should be a new folder is one already (403, errorCode 102); etcd 3.5 says so (500, 300) of each folder
+            // whose time to live should be prolonged.
+            403 | 500 if String::from_utf8_lossy(&said).contains("Not a file") => Err(Fail::Known),
             _ => {
                 let hint = match status {
                     401 | 403 => " (are user and password right, and may the user write this prefix?)",
@@ -54,15 +64,28 @@ pub fn tell2(e: &Etcd, prefix: &str, s: &Service, what: What, server: &Server, u
     match what {
         What::Register => {
             match call("PUT", &["?dir=true&ttl=", &ttl].concat(), "") {
-                Err(Fail::Known) => beat()?,
-                made => made?,
+                Ok(()) | Err(Fail::Known) => {}
+                made => return made,
+            }
+            *is_flat = false;
+            match beat() {
+                Err(Fail::Known) => {
+                    *is_flat = true;
+                    call("DELETE", ALL, "")?;
+                }
+                kept => kept?,
             }
             let mut form = String::from("value=");
             encode_into(&mut form, &value(s), false);
+            if *is_flat {
+                form.push_str("&ttl=");
+                form.push_str(&ttl);
+            }
             call("PUT", "/service", &form)
         }
+        What::Pass if *is_flat => call("PUT", &["/service?prevExist=true&refresh=true&ttl=", &ttl].concat(), ""),
         What::Pass => beat(),
-        What::Leave => call("DELETE", "?recursive=true", ""),
+        What::Leave => call("DELETE", ALL, ""),
     }
 }
 

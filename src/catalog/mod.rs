@@ -204,6 +204,8 @@ struct Worker<'a> {
     /// Whoever looks up the servers has nothing new to say.
     is_heard: &'a Cell<bool>,
     lease: Option<etcd::Lease<'a>>,
+    /// See `etcd::tell2`.
+    is_flat: bool,
     course: Course,
     homes: Vec<Home>,
     /// The server whose turn it is failed once, and is asked once more.
@@ -235,6 +237,7 @@ fn run(shared: &Shared, catalog: &Catalog, service: &Service) {
         turns: Turns::new((addresses, tls), ["", ""], &shared.stop, &say),
         is_heard: &is_heard,
         lease,
+        is_flat: false,
         course: Course::new(service.ttl),
         homes: Vec::new(),
         is_suspect: false,
@@ -293,7 +296,7 @@ impl Worker<'_> {
         match (self.catalog, &mut self.lease) {
             (Catalog::Consul(c), _) => consul::tell(c, s, what, server, until),
             (Catalog::Etcd(..), Some(lease)) => lease.tell(s, what, server, until),
-            (Catalog::Etcd(e, prefix), None) => etcd::tell2(e, prefix, s, what, server, until),
+            (Catalog::Etcd(e, prefix), None) => etcd::tell2((e, prefix, &mut self.is_flat), s, what, server, until),
         }
     }
 
