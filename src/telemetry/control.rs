@@ -24,6 +24,8 @@ pub struct Socket {
     pub path: String,
     /// Which file that is: device and number.
     file: (u64, u64),
+    /// Its folder is ours, too.
+    is_usual: bool,
 }
 
 impl Drop for Socket {
@@ -31,6 +33,11 @@ impl Drop for Socket {
         // Somebody may have put another in its place.
         if fs::symlink_metadata(&self.path).is_ok_and(|f| (f.dev(), f.ino()) == self.file) {
             let _ = fs::remove_file(&self.path);
+            if self.is_usual
+                && let Some(folder) = Path::new(&self.path).parent()
+            {
+                let _ = fs::remove_dir(folder); // the last one: it is empty
+            }
         }
     }
 }
@@ -84,7 +91,7 @@ pub fn sockets(folder: &Path) -> Vec<(u32, PathBuf)> {
 pub fn open(control: &Control) -> Result<(Option<Socket>, Option<String>)> {
     match control {
         Control::None => Ok((None, None)),
-        Control::At(path) => match listen(path) {
+        Control::At(path) => match listen(path, false) {
             Ok(socket) => Ok((Some(socket), None)),
             Err(why) => Err(Error::new(Kind::Fatal, why)),
         },
@@ -122,12 +129,12 @@ fn inside(folder: &str) -> std::result::Result<Socket, String> {
             let _ = fs::remove_file(path);
         }
     }
-    listen(&[folder, "/", &std::process::id().to_string(), ".sock"].concat())
+    listen(&[folder, "/", &std::process::id().to_string(), ".sock"].concat(), true)
 }
 
 /// Listens at a path, in place of what an instance that is gone left there.
 #[inline(never)]
-fn listen(path: &str) -> std::result::Result<Socket, String> {
+fn listen(path: &str, is_usual: bool) -> std::result::Result<Socket, String> {
     let fail = |why: &str| Err(fill("cannot listen at %: %", &[path, why]));
     let at = Path::new(path);
     match is_alive(at) {
@@ -138,7 +145,8 @@ fn listen(path: &str) -> std::result::Result<Socket, String> {
     let made = socket::listen_unix(at).and_then(|fd| fs::symlink_metadata(at).map(|file| (fd, file)));
     match made {
         Ok((fd, file)) => {
-            Ok(Socket { server: Server::on(fd, true), path: path.to_string(), file: (file.dev(), file.ino()) })
+            let server = Server::on(fd, true);
+            Ok(Socket { server, path: path.to_string(), file: (file.dev(), file.ino()), is_usual })
         }
         Err(e) if e.kind() == ErrorKind::AddrInUse => fail("there is something that is no socket"),
         Err(e) if e.kind() == ErrorKind::InvalidFilename => fail("the path of a socket has 1 to 107 bytes"),
@@ -340,6 +348,8 @@ mod tests {
     fn the_usual_folder_is_made_for_its_owner_alone() {
         let outer = folder("usual");
         let inner = [&outer, "/p"].concat();
+        drop(inside(&inner).ok().unwrap());
+        assert!(fs::symlink_metadata(&inner).is_err(), "nothing is left behind");
         let socket = inside(&inner).ok().unwrap();
         assert_eq!((mode(&inner), mode(&socket.path)), (0o700, 0o600));
         assert_eq!(socket.path, [&inner, "/", &std::process::id().to_string(), ".sock"].concat());
@@ -356,6 +366,7 @@ mod tests {
         assert_eq!(left, [8, 9, std::process::id()]);
         assert!(fs::symlink_metadata(name("x.sock")).is_ok(), "it is nobody's");
         drop((socket, living));
+        assert!(Path::new(&inner).is_dir(), "there are others in it");
         // Others may look in, or it is a link to a folder: no place for it.
         let refused = |folder: &str| inside(folder).err().unwrap();
         for open in [0o701, 0o710, 0o750, 0o777, 0o1777] {
