@@ -165,6 +165,14 @@ fn prometheus_reads_the_metrics_and_finds_nothing_to_mend() {
     wait_until(WAIT, "a reload", || (w.metric("pilotfish_reloads_total{result=\"ok\"}")? > 0).then_some(()));
     let reply = w.get("/metrics");
     assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    lint(&reply);
+    for (name, ..) in pilotfish::telemetry::COUNTERS {
+        assert!(reply.text().contains(&format!("# TYPE {name} counter\n")), "{name}");
+    }
+}
+
+/// Prometheus' own tool has nothing against these metrics.
+fn lint(reply: &Reply) {
     let mut lint = Command::new(promtool())
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -176,9 +184,102 @@ fn prometheus_reads_the_metrics_and_finds_nothing_to_mend() {
     let done = lint.wait_with_output().unwrap();
     let said = [done.stdout, done.stderr].concat();
     assert!(done.status.success() && said.is_empty(), "{}\n{}", String::from_utf8_lossy(&said), reply.text());
-    for (name, ..) in pilotfish::telemetry::COUNTERS {
-        assert!(reply.text().contains(&format!("# TYPE {name} counter\n")), "{name}");
+}
+
+#[test]
+fn sensors_measure_what_their_commands_print() {
+    let w = World::new();
+    w.put("a", "1");
+    // Each value is taken once: the command fails while there is none.
+    let mut more = String::new();
+    for (kind, name) in
+        [("counter", "app_jobs_total"), ("gauge", "app_queue"), ("histogram", "app_seconds"), ("summary", "app_bytes")]
+    {
+        more += &format!(
+            "[[sensor]]\nname = '{name}'\nhelp = 'Of the {kind}.'\ntype = '{kind}'\ninterval = '20ms'\n\
+             check = ['sh', '-c', 'cat $D/{kind} 2>/dev/null && rm $D/{kind}']\n"
+        );
     }
+    let app = "[app]\ncommand = ['sleep', '1000']\nreload = 'none'\n";
+    let toml = |more: &str| {
+        let toml = format!("[source.keys]\nurl = 'dir:$D/keys'\n{TEMPLATE}{app}{more}");
+        toml.replace("$D", w.path("").trim_end_matches('/'))
+    };
+    w.dir.write("pilotfish.toml", toml(&more));
+    let control = w.path("control");
+    let vars = |cmd: Cmd| cmd.env("PILOTFISH_LISTEN", w.listen()).env("PILOTFISH_CONTROL", &control);
+    let proc = vars(pilotfish().arg("--config").arg(w.path("pilotfish.toml"))).spawn();
+    proc.wait_line("listening on ", WAIT);
+    w.wait_ready(&proc, 200, "");
+    let print = |kind: &str, text: &str| {
+        let aside = w.dir.write("aside", text);
+        fs::rename(aside, w.dir.join(kind)).unwrap();
+        wait_until(WAIT, "the value to be taken", || (!w.dir.join(kind).exists()).then_some(()));
+    };
+    let shows = |lines: &[&str]| {
+        let mut text = String::new();
+        let all = wait_until(WAIT, &lines.join("; "), || {
+            text = w.get("/metrics").text();
+            lines.iter().all(|wanted| text.lines().any(|l| l == *wanted)).then_some(())
+        });
+        all
+    };
+    shows(&[
+        "app_jobs_total 0",
+        "app_queue 0",
+        "app_seconds_bucket{le=\"0.005\"} 0",
+        "app_seconds_count 0",
+        "app_bytes{quantile=\"0.5\"} NaN",
+        "app_bytes_sum 0",
+    ]);
+    lint(&w.get("/metrics"));
+    for (kind, texts) in [
+        ("counter", &[" 2.5 ", "2.5\n", "2.5"][..]),
+        ("gauge", &["7", "-3.5"]),
+        ("histogram", &["0.005", "0.3", "3", "30"]),
+        ("summary", &["10", "30", "20"]),
+    ] {
+        texts.iter().for_each(|text| print(kind, text));
+    }
+    let good = [
+        "app_jobs_total 7.5",
+        "app_queue -3.5",
+        "app_seconds_bucket{le=\"0.005\"} 1",
+        "app_seconds_bucket{le=\"0.5\"} 2",
+        "app_seconds_bucket{le=\"10\"} 3",
+        "app_seconds_bucket{le=\"+Inf\"} 4",
+        "app_seconds_sum 33.305",
+        "app_seconds_count 4",
+        "app_bytes{quantile=\"0.5\"} 20",
+        "app_bytes{quantile=\"0.99\"} 30",
+        "app_bytes_sum 60",
+        "app_bytes_count 3",
+    ];
+    shows(&good);
+    lint(&w.get("/metrics"));
+    // What is no number, or no value for it, is said, without it, and changes nothing.
+    for (kind, text, why) in [
+        ("counter", "-1", "app_jobs_total: what it printed is below 0"),
+        ("counter", "password", "app_jobs_total: what it printed is no number"),
+        ("gauge", "", "app_queue: what it printed is no number"),
+        ("histogram", "1 2", "app_seconds: what it printed is no number"),
+        ("summary", "1e999", "app_bytes: what it printed is no number"),
+    ] {
+        let mark = proc.mark();
+        print(kind, text);
+        proc.wait_line_after(mark, why, WAIT);
+    }
+    proc.check(!proc.stderr().contains("password"), "a value is in the log");
+    shows(&good);
+    // What stays the same in a new configuration keeps its values; a new name begins anew.
+    w.dir.write("pilotfish.toml", toml(&more.replace("app_queue", "app_line")));
+    pilotfish().args(["reload", "--control", &control]).run(WAIT).expect_exit(Exit::Code(0), WAIT);
+    shows(&["app_line 0"]);
+    let kept: Vec<&str> = good.iter().copied().filter(|l| !l.starts_with("app_queue")).collect();
+    shows(&kept);
+    print("counter", "1");
+    shows(&["app_jobs_total 8.5"]);
+    assert!(!w.get("/metrics").text().contains("app_queue"));
 }
 
 #[test]
