@@ -6,7 +6,7 @@ use super::sources::{instances, is_service, services};
 use super::table::{Keys, Table};
 use super::{Host, World, check, interfaces, native};
 use crate::plan::{
-    ALWAYS, Command, Control, Handler, Hooks, Millis, Plan, Role, Run, Sensor, SensorKind, Service, UNLIMITED, Watch,
+    ALWAYS, Command, Handler, Hooks, Millis, Plan, Role, Run, Sensor, SensorKind, Service, UNLIMITED, Watch,
 };
 use crate::text::fill;
 use crate::value::Value;
@@ -60,17 +60,10 @@ pub fn read(plan: &mut Plan, root: &Table, options: &Options, world: &World) {
         sensor(plan, &t, root, options);
     }
     wait_for(plan, root, world);
-    if let Some(text) = root.str("control")
+    if let Some(control) = root.parsed("control", super::options::control)
         && !options.is_set("control")
     {
-        plan.control = match text {
-            "usual" => Control::Usual,
-            "none" => Control::None,
-            _ => Control::At(text.to_string()),
-        };
-        if text.is_empty() {
-            root.wrong("control", "must be \"usual\", \"none\" or the path of a socket");
-        }
+        plan.control = control;
     }
     if !plan.services.is_empty() || !plan.handlers.is_empty() || has_hooks(&plan.hooks) {
         environment(plan, &host);
