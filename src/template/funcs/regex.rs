@@ -466,7 +466,10 @@ impl Parser<'_> {
                     }
                 }
                 if from == to && !from.is_ascii() {
-                    ranges.extend(from.to_lowercase().chain(from.to_uppercase()).map(|c| (c, c)));
+                    let text = String::from(from);
+                    for other in [crate::case::lower(&text), crate::case::upper(&text)] {
+                        ranges.extend(other.chars().next().map(|c| (c, c)));
+                    }
                 }
             }
         }
