@@ -2,22 +2,25 @@
 //! blocks but in poll, until the earliest deadline or for ever; it decides nothing.
 
 //!
-//! Rooms: `files` (render, stage, commit, restore), `children` (the app, commands, requests, keepers).
+//! Rooms: `files` (render, stage, commit, restore), `children` (the app, commands, requests, keepers), `ears`
+//! (who asks from outside).
 
 mod children;
+mod ears;
 mod files;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use self::ears::Ears;
 use self::files::{Saved, Staged};
 use crate::catalog::Keeper;
 use crate::dest::{self, tree};
 use crate::error::{Error, Result};
 use crate::log::Logger;
 use crate::output::Output;
-use crate::plan::{Control, Level, Millis, Plan};
+use crate::plan::{Level, Millis, Plan};
 use crate::source::{self, Answers, News, Post, Stop};
 use crate::state::facts::Facts;
 use crate::state::{Action, Event, State, Voice};
@@ -26,8 +29,7 @@ use crate::sys::pipe::Pipe;
 use crate::sys::process::{self, Ended as ProcessEnded, Reaped};
 use crate::sys::socket::{Wait, wait_any};
 use crate::sys::{host, signal, terminal};
-use crate::telemetry::control::{self, Socket, Wish};
-use crate::telemetry::{self, sensor::Meters, server::Server};
+use crate::telemetry::{self, sensor::Meters};
 use crate::template::Template;
 use crate::tls;
 
@@ -148,80 +150,6 @@ pub fn run(mut plan: Plan, again: Again) -> Result<i32> {
         if let Err(e) = ears.open(&plan) {
             plan.notes.push((Level::Error, e.into_text()));
         }
-    }
-}
-
-/// Where we can be asked from outside.
-#[derive(Default)]
-struct Ears {
-    /// By HTTP, and the address.
-    http: Option<(String, Server)>,
-    /// By the unix socket.
-    control: Option<Socket>,
-    /// Where that was asked for.
-    asked: Control,
-    /// Why it is not there.
-    why: Option<String>,
-}
-
-impl Ears {
-    /// Listens where the plan says, and nowhere else; what is the same stays open.
-    ///
-    /// # Errors
-    /// An address or a path is not to be had: what was there before stays.
-    #[inline(never)]
-    fn open(&mut self, plan: &Plan) -> Result<()> {
-        let is_other = self.http.as_ref().map(|(at, _)| at) != plan.telemetry.as_ref();
-        match &plan.telemetry {
-            Some(address) if is_other => self.http = Some((address.clone(), Server::listen(address)?)),
-            Some(_) => {}
-            None => self.http = None,
-        }
-        if self.asked != plan.control {
-            (self.control, self.why) = control::open(&plan.control)?;
-            self.asked = plan.control.clone();
-        }
-        Ok(())
-    }
-
-    /// Says in the log where we listen.
-    fn tell(&self, plan: &mut Plan) {
-        if let Some((address, _)) = &self.http {
-            let text = "listening on % for /healthz, /startupz, /readyz and /metrics";
-            plan.note(Level::Info, text, &[address]);
-        }
-        if let Some(socket) = &self.control {
-            plan.note(Level::Debug, "the control socket is %", &[&socket.path]);
-        }
-        if let Some(why) = &self.why {
-            plan.note(Level::Info, "%", &[why]);
-        }
-    }
-
-    /// Answers who has asked; what they wish becomes events.
-    #[inline(never)]
-    fn turn(&mut self, driver: &mut Driver) {
-        if let Some((_, server)) = &mut self.http {
-            server.turn(clock(), &mut |method, path| driver.answer(method, path));
-        }
-        let mut wishes = Vec::new();
-        if let Some(socket) = &mut self.control {
-            let now = driver.now();
-            socket
-                .server
-                .turn(clock(), &mut |method, path| control::answer(method, path, &driver.facts(now), now, &mut wishes));
-        }
-        for wish in wishes {
-            driver.events.push_back(match wish {
-                Wish::Maintenance(is_on) => Event::Maintenance(is_on),
-                Wish::Reload => Event::Reread,
-            });
-        }
-    }
-
-    fn servers(&self) -> impl Iterator<Item = &Server> {
-        let http = self.http.iter().map(|(_, server)| server);
-        http.chain(self.control.iter().map(|socket| &socket.server))
     }
 }
 
