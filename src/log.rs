@@ -1,13 +1,13 @@
-//! Log lines: one write(2) to standard error each, in the shape people know from confd and confd-sidecar, as
-//! key=value text, or as JSON. A closed or full log pipe never stops anything. It decides no wording.
+//! Log lines: one write(2) to standard error each (or to standard output), in the shape people know from confd and
+//! confd-sidecar, from Go's log, as key=value text, or as JSON. A closed or full log pipe never stops anything. It decides no wording.
 
 use std::cell::Cell;
-use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::plan::{Level, Log, LogFormat};
 use crate::state::Voice;
-use crate::sys::pipe::is_writable;
+use crate::sys::pipe::{is_writable, write_patiently};
+use crate::text::quoted;
 
 /// Writes log lines.
 pub struct Logger {
@@ -44,7 +44,8 @@ impl Logger {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let lost = self.lost.get();
         let patience = if lost == 0 { PATIENCE } else { 0 };
-        if !is_writable(2, patience) {
+        let fd = if self.log.is_stdout { 1 } else { 2 };
+        if !is_writable(fd, patience) {
             self.lost.set(lost.saturating_add(1));
             return;
         }
@@ -52,50 +53,70 @@ impl Logger {
             self.lost.set(0);
             let text = [&lost.to_string(), " log lines were lost: nobody read them"].concat();
             let line = self.shape(now, Level::Warning, Voice::Supervisor, &text);
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            let _ = write_patiently(fd, line.as_bytes(), patience);
         }
         let line = self.shape(now, level, voice, text);
-        // A pipe with room takes this much at once (PIPE_BUF of pipe(7)); more could block.
-        for piece in line.as_bytes().chunks(4096) {
-            if is_writable(2, patience) {
-                let _ = std::io::stderr().write_all(piece);
-            }
-        }
+        let _ = write_patiently(fd, line.as_bytes(), patience);
     }
 
     fn shape(&self, now: u64, level: Level, voice: Voice, text: &str) -> String {
         let mut l = String::with_capacity(text.len() + 64);
+        let word = level.name().to_ascii_lowercase();
         match (self.log.format, voice) {
-            (LogFormat::Default | LogFormat::Go, Voice::Supervisor) => {
+            (LogFormat::Go, _) => {
+                push_time(&mut l, now, "/ ", " ");
+                push_one_line(&mut l, text);
+            }
+            (LogFormat::Default, Voice::Supervisor) => {
                 push_time(&mut l, now, "/ ", "");
                 l.push_str(" supervisor[");
                 l.push_str(&self.pid);
                 l.push_str("]: ");
                 push_one_line(&mut l, text);
             }
-            (LogFormat::Default | LogFormat::Go, Voice::Confd) => {
+            (LogFormat::Default, Voice::Confd) => {
                 push_time(&mut l, now, "-T", "Z");
                 for part in [" ", &self.host, " ", &self.log.program, "[", &self.pid, "]: ", level.name(), " "] {
                     l.push_str(part);
                 }
                 push_one_line(&mut l, text);
             }
-            (LogFormat::Text | LogFormat::Logrus, _) => {
+            (LogFormat::Text, _) => {
                 l.push_str("time=");
                 push_time(&mut l, now, "-T", "Z");
                 l.push_str(" level=");
-                l.push_str(&level.name().to_ascii_lowercase());
+                l.push_str(&word);
                 l.push_str(" msg=");
                 push_quoted(&mut l, text);
             }
-            (LogFormat::Json | LogFormat::LogrusJson, _) => {
+            (LogFormat::Logrus, _) => {
+                l.push_str("time=\"");
+                push_time(&mut l, now, "-T", "Z");
+                l.push_str("\" level=");
+                l.push_str(&word);
+                l.push_str(" msg=");
+                let text = text.trim_end();
+                // Quoted where it must be, and as Go does it.
+                let is_bare = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+                l.push_str(&if is_bare { text.to_string() } else { quoted(text) });
+            }
+            (LogFormat::Json, _) => {
                 l.push_str("{\"time\":\"");
                 push_time(&mut l, now, "-T", "Z");
                 l.push_str("\",\"level\":\"");
-                l.push_str(&level.name().to_ascii_lowercase());
+                l.push_str(&word);
                 l.push_str("\",\"msg\":");
                 push_quoted(&mut l, text);
                 l.push('}');
+            }
+            (LogFormat::LogrusJson, _) => {
+                l.push_str("{\"level\":\"");
+                l.push_str(&word);
+                l.push_str("\",\"msg\":");
+                push_quoted(&mut l, text);
+                l.push_str(",\"time\":\"");
+                push_time(&mut l, now, "-T", "Z");
+                l.push_str("\"}");
             }
         }
         l.push('\n');
@@ -192,8 +213,26 @@ mod tests {
                 Voice::Confd,
                 "{\"time\":\"2017-03-10T14:23:46Z\",\"level\":\"info\",\"msg\":\"a \\\"b\\\"\\n  ^\"}\n",
             ),
+            (LogFormat::Go, Voice::Supervisor, "2017/03/10 14:23:46 a \"b\"\n      ^\n"),
+            (LogFormat::Go, Voice::Confd, "2017/03/10 14:23:46 a \"b\"\n      ^\n"),
+            (
+                LogFormat::Logrus,
+                Voice::Supervisor,
+                "time=\"2017-03-10T14:23:46Z\" level=info msg=\"a \\\"b\\\"\\n  ^\"\n",
+            ),
+            (
+                LogFormat::LogrusJson,
+                Voice::Supervisor,
+                "{\"level\":\"info\",\"msg\":\"a \\\"b\\\"\\n  ^\",\"time\":\"2017-03-10T14:23:46Z\"}\n",
+            ),
         ] {
             assert_eq!(logger(format).shape(at, Level::Info, voice, text), want);
+        }
+        for (text, want) in
+            [("a-b.2\n", "a-b.2"), ("a_b", "\"a_b\""), ("/x", "\"/x\""), ("\u{e9}\u{1}", "\"\u{e9}\\x01\"")]
+        {
+            let line = logger(LogFormat::Logrus).shape(at, Level::Warning, Voice::Confd, text);
+            assert_eq!(line, format!("time=\"2017-03-10T14:23:46Z\" level=warning msg={want}\n"));
         }
     }
 
