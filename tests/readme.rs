@@ -6,7 +6,7 @@
 use pilotfish::formats::yaml;
 use pilotfish::front::flags::{self, Flag};
 use pilotfish::front::reconfig::KEYS;
-use pilotfish::front::{self, Invocation, World, config_controller, kv, options, probe, reconfig};
+use pilotfish::front::{self, Invocation, World, config_controller, containerpilot, kv, options, probe, reconfig};
 use pilotfish::plan::{Plan, SourceKind};
 use pilotfish::store::{Snapshot, View};
 use pilotfish::template::{Context, Dialect, Template, funcs};
@@ -472,6 +472,51 @@ fn every_flag_of_config_controller_both_ways() {
 }
 
 #[test]
+fn every_flag_key_and_function_of_containerpilot_both_ways() {
+    let all = rows(&section("ContainerPilot"));
+    let (flags_shown, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|r| r[0].starts_with("`-"));
+    let known: Vec<String> = flags::all(containerpilot::HELP).iter().map(|f| format!("-{}", f.name)).collect();
+    assert_eq!(flags_shown.iter().flat_map(|r| codes(&r[0])).collect::<Vec<_>>(), known);
+    let functions: Vec<String> = funcs::all_pilot().iter().map(|f| f.name.to_string()).collect();
+    let (functions_shown, rest): (Vec<_>, Vec<_>) =
+        rest.into_iter().filter(|r| r.len() == 3).partition(|r| functions.contains(&codes(&r[0])[0]));
+    assert_eq!(functions_shown.iter().flat_map(|r| codes(&r[0])).collect::<Vec<_>>(), functions);
+    let mut keys = BTreeSet::new();
+    for (at, of) in containerpilot::KEYS {
+        keys.extend(of.split(' ').map(|key| if at.is_empty() { key.to_string() } else { format!("{at}.{key}") }));
+    }
+    assert!(keys.len() > 50, "{keys:?}");
+    assert_eq!(rest.iter().flat_map(|r| codes(&r[0])).collect::<BTreeSet<_>>(), keys);
+}
+
+#[test]
+fn the_example_of_containerpilot() {
+    let block = &blocks("json5")[0];
+    let host = || front::Host {
+        name: "h".to_string(),
+        addresses: vec![("eth0".to_string(), "10.0.0.7".parse().unwrap())],
+        pid: 1,
+    };
+    let read = |path: &Path| if path == Path::new("/c.json") { Ok(block.as_bytes().to_vec()) } else { fs::read(path) };
+    let world = World { vars: &[], read: &read, files: &|_| Ok(Vec::new()), host: &host };
+    let args = ["containerpilot", "-config", "file:///c.json", "/my-app"].map(str::to_string).to_vec();
+    let Ok(Invocation::Run(plan)) = front::read("pilotfish", &args, &world) else { panic!("nothing to run") };
+    driver::check(&plan).unwrap();
+    let names: Vec<&str> = plan.handlers.iter().map(|h| h.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "health check of app",
+            "onChange of db",
+            "health check of containerpilot",
+            "sensor app_queue_length",
+            "wait for service:db"
+        ]
+    );
+    assert_eq!((plan.services.len(), plan.telemetry.as_deref()), (2, Some(":9090")));
+}
+
+#[test]
 fn every_flag_key_and_method_of_reconfig_both_ways() {
     let section_rows = rows(&section("reconfig"));
     let first = |rows: &[Vec<String>]| rows.iter().flat_map(|r| codes(&r[0])).collect::<Vec<String>>();
@@ -530,6 +575,7 @@ fn every_sub_command() {
         "confd",
         "confd-sidecar",
         "config-controller",
+        "ContainerPilot",
         "reconfig",
         "Keys by hand",
         "Health",

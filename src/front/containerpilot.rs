@@ -10,7 +10,7 @@ use std::path::Path;
 
 use self::fields::{command, failed, int, is_negative, millis, only, texts};
 use super::settings::typed;
-use super::table::{Document, Keys, Table};
+use super::table::{Document, Table};
 use super::{World, consul_at, etcd_addresses, identity, join};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{
@@ -34,23 +34,24 @@ Usage of containerpilot: [FLAGS] [PROGRAM [ARGS...]]
 const INLINE: &str = "-config";
 const VARIABLE: &str = "CONTAINERPILOT";
 
-static TOP: Keys = "\
+// The keys that each table may have, with a space between.
+static TOP: &str = "\
     consul etcd onStart preStart preStop postStop stopTimeout logging services backends telemetry tasks coprocesses \
     wait_for control";
-static CONSUL: Keys = "address scheme token token_file";
-static ETCD: Keys = "endpoints prefix version";
-static LOGGING: Keys = "level format output";
-static SERVICE: Keys = "name port poll ttl health interfaces tags timeout consul";
-static EXTRAS: Keys = "enableTagOverride deregisterCriticalServiceAfter";
-static BACKEND: Keys = "name poll onChange tag timeout";
-static TASK: Keys = "name command frequency timeout";
-static COPROCESS: Keys = "name command restarts";
-static TELEMETRY: Keys = "port interfaces tags sensors";
-static SENSOR: Keys = "namespace subsystem name help type poll check timeout";
+static CONSUL: &str = "address scheme token token_file";
+static ETCD: &str = "endpoints prefix version";
+static LOGGING: &str = "level format output";
+static SERVICE: &str = "name port poll ttl health interfaces tags timeout consul";
+static EXTRAS: &str = "enableTagOverride deregisterCriticalServiceAfter";
+static BACKEND: &str = "name poll onChange tag timeout";
+static TASK: &str = "name command frequency timeout";
+static COPROCESS: &str = "name command restarts";
+static TELEMETRY: &str = "port interfaces tags sensors";
+static SENSOR: &str = "namespace subsystem name help type poll check timeout";
 
-/// Every table of the configuration with its keys, for the test of the documentation.
-pub static KEYS: &[(&str, Keys)] = &[
-    ("Top", TOP),
+/// Where each table of the configuration is, with its keys, for the test of the documentation.
+pub static KEYS: &[(&str, &str)] = &[
+    ("", TOP),
     ("consul", CONSUL),
     ("etcd", ETCD),
     ("logging", LOGGING),

@@ -157,6 +157,11 @@ pub fn find_pilot(name: &str) -> Option<&'static Func> {
     pilot::TABLE.iter().find(|f| f.name == name).or_else(|| find(name))
 }
 
+/// ContainerPilot's own functions.
+pub fn all_pilot() -> &'static [Func] {
+    pilot::TABLE
+}
+
 /// How many arguments it takes: least, and most (`None`: any number).
 pub fn arity(f: &Func) -> (usize, Option<usize>) {
     let (mut least, mut most, mut many) = (0, 0, false);
