@@ -7,15 +7,18 @@ use crate::base64;
 use crate::plan::{Etcd, Millis, Service};
 use crate::secret::{Headers, bare};
 use crate::source::consul::encode_into;
-use crate::source::etcd::watch::{Client, NO_LEASE};
-use crate::source::etcd::{field, number};
-use crate::source::http::{Server, words};
+use crate::source::etcd::watch::{Client, DELETE, GRANT, KEEP, NO_LEASE, PUT, REVOKE};
+use crate::source::etcd2::refusal;
+use crate::source::http::Server;
 use crate::text::fill;
 
 /// A folder with all it holds.
 const ALL: &str = "?recursive=true";
+/// A folder that is there lives on.
+const BEAT: &str = "?dir=true&prevExist=true&ttl=";
 
 /// What the key holds.
+#[inline(never)]
 fn value(s: &Service) -> String {
     let words = [&quoted(&s.id), &quoted(&s.name), &quoted(&s.address), &s.port.to_string()];
     fill(r#"{"id":%,"name":%,"address":%,"port":%}"#, &words.map(String::as_str))
@@ -37,54 +40,43 @@ pub fn tell2(
         encode_into(&mut folder, part, false);
     }
     let mut sent = Headers::default();
-    sent.push("content-type", "application/x-www-form-urlencoded".to_string());
     sent.push_basic(&e.basic).map_err(Fail::Refused)?;
-    let call = |method: &str, behind: &str, body: &str| {
-        let path = [&folder, behind].concat();
-        let (status, said) = ask(server, method, &path, &sent, body.as_bytes(), until)?;
+    let call = |method: &str, behind: &str, tail: &str| {
+        let path = [&folder, behind, tail].concat();
+        let (status, said) = ask(server, method, &path, &sent, &[], until)?;
         match status {
             200..=299 => Ok(()),
             404 if said.starts_with(br#"{"errorCode":100"#) => Err(Fail::Unknown),
             // What should be a new folder is one already (403, errorCode 102); etcd 3.5 says so (500, 300) of each folder
             // whose time to live should be prolonged.
             403 | 500 if String::from_utf8_lossy(&said).contains("Not a file") => Err(Fail::Known),
-            _ => {
-                let hint = match status {
-                    401 | 403 => " (are user and password right, and may the user write this prefix?)",
-                    404 => " (etcd 3.4 and 3.5 speak v2 with --enable-v2 only, later ones never)",
-                    _ => "",
-                };
-                let secrets: Vec<&str> = sent.iter().map(|h| bare(&h.1)).collect();
-                Err(Fail::Refused(fill("% %%", &[&status.to_string(), &words(&said, &secrets), hint])))
-            }
+            _ => Err(Fail::Refused(refusal(status, &said, sent.first().map_or("", |h| bare(&h.1))))),
         }
     };
     let ttl = (s.ttl / 1_000).to_string();
-    let beat = || call("PUT", &["?dir=true&prevExist=true&ttl=", &ttl].concat(), "");
     match what {
         What::Register => {
-            match call("PUT", &["?dir=true&ttl=", &ttl].concat(), "") {
+            match call("PUT", "?dir=true&ttl=", &ttl) {
                 Ok(()) | Err(Fail::Known) => {}
                 made => return made,
             }
-            *is_flat = false;
-            match beat() {
+            let mut tail = String::new();
+            encode_into(&mut tail, &value(s), false);
+            match call("PUT", BEAT, &ttl) {
                 Err(Fail::Known) => {
-                    *is_flat = true;
                     call("DELETE", ALL, "")?;
+                    *is_flat = true;
+                    tail.push_str("&ttl=");
+                    tail.push_str(&ttl);
                 }
-                kept => kept?,
+                kept => {
+                    *is_flat = false;
+                    kept?;
+                }
             }
-            let mut form = String::from("value=");
-            encode_into(&mut form, &value(s), false);
-            if *is_flat {
-                form.push_str("&ttl=");
-                form.push_str(&ttl);
-            }
-            call("PUT", "/service", &form)
+            call("PUT", "/service?value=", &tail)
         }
-        What::Pass if *is_flat => call("PUT", &["/service?prevExist=true&refresh=true&ttl=", &ttl].concat(), ""),
-        What::Pass => beat(),
+        What::Pass => call("PUT", if *is_flat { "/service?prevExist=true&refresh=true&ttl=" } else { BEAT }, &ttl),
         What::Leave => call("DELETE", ALL, ""),
     }
 }
@@ -92,53 +84,31 @@ pub fn tell2(
 /// What is known of a service at an etcd that speaks v3.
 pub struct Lease<'a> {
     client: Client<'a>,
-    /// The key, as it is in JSON.
-    key: String,
-    /// 0: none.
-    id: u64,
+    /// Time to live, key, value and lease.
+    words: [String; 4],
 }
 
 impl<'a> Lease<'a> {
     /// None is held yet.
+    #[inline(never)]
     pub fn new(client: Client<'a>, prefix: &str, s: &Service) -> Lease<'a> {
         let key = fill("%/%/%/service", &[prefix, &s.name, &s.id]);
-        Lease { client, key: base64::encode(key.as_bytes()), id: 0 }
+        let (key, value) = (base64::encode(key.as_bytes()), base64::encode(value(s).as_bytes()));
+        Lease { client, words: [(s.ttl / 1_000).to_string(), key, value, "0".to_string()] }
     }
 
     /// Tells an etcd, before `until` (by `clock`).
     #[inline(never)]
-    pub fn tell(&mut self, s: &Service, what: What, server: &Server, until: Millis) -> Result<(), Fail> {
-        let id = self.id.to_string();
-        let lease = fill(r#"{"ID":"%"}"#, &[&id]);
-        let mut call = |path: &str, pattern: &str, words: &[&str]| {
-            let said = self.client.ask(server, path, &fill(pattern, words), until);
-            said.map_err(|why| if why.contains(NO_LEASE) { Fail::Unknown } else { Fail::Lost(why) })
+    pub fn tell(&mut self, what: What, server: &Server, until: Millis) -> Result<(), Fail> {
+        let calls = match what {
+            What::Register => [GRANT, PUT],
+            What::Pass => [KEEP, &[]],
+            What::Leave => [DELETE, REVOKE],
         };
-        match what {
-            What::Register => {
-                let granted = call("/lease/grant", r#"{"TTL":"%"}"#, &[&(s.ttl / 1_000).to_string()])?;
-                let granted = number(&granted, "ID");
-                if granted == 0 {
-                    return Err(Fail::Refused("the answer names no lease: it is none of etcd's".to_string()));
-                }
-                let body = [&*self.key, &base64::encode(value(s).as_bytes()), &granted.to_string()];
-                call("/kv/put", r#"{"key":"%","value":"%","lease":"%"}"#, &body)?;
-                self.id = granted;
-            }
-            What::Pass => {
-                let kept = call("/lease/keepalive", &lease, &[])?;
-                let left = field(&kept, "result").map_or(0, |r| number(r, "TTL"));
-                // Somebody may have removed the key alone.
-                let found = call("/kv/range", r#"{"key":"%","count_only":true,"serializable":true}"#, &[&self.key])?;
-                if left == 0 || number(&found, "count") == 0 {
-                    return Err(Fail::Unknown);
-                }
-            }
-            What::Leave => {
-                call("/kv/deleterange", r#"{"key":"%"}"#, &[&self.key])?;
-                // Where etcd 3.3 has it, and later ones too.
-                call("/kv/lease/revoke", &lease, &[])?;
-                self.id = 0;
+        for calls in calls {
+            match self.client.make(server, calls, &mut self.words, until) {
+                Err(why) if why.contains(NO_LEASE) => return Err(Fail::Unknown),
+                made => made?,
             }
         }
         Ok(())

@@ -180,6 +180,7 @@ fn ask(
 }
 
 /// Text as it is in JSON.
+#[inline(never)]
 fn quoted(text: &str) -> String {
     let mut out = Vec::new();
     // Text always has a JSON form.
@@ -295,7 +296,7 @@ impl Worker<'_> {
         let s = self.service;
         match (self.catalog, &mut self.lease) {
             (Catalog::Consul(c), _) => consul::tell(c, s, what, server, until),
-            (Catalog::Etcd(..), Some(lease)) => lease.tell(s, what, server, until),
+            (Catalog::Etcd(..), Some(lease)) => lease.tell(what, server, until),
             (Catalog::Etcd(e, prefix), None) => etcd::tell2((e, prefix, &mut self.is_flat), s, what, server, until),
         }
     }
@@ -395,48 +396,40 @@ impl Worker<'_> {
         let (addresses, tls, name) = servers(self.catalog);
         let until = asked.saturating_add(LEAVE);
         let is_asked = !self.homes.is_empty();
-        let (mut pause, mut tries, mut last) = (course::AGAIN, 0, None);
+        // All members of a cluster are one home.
+        let rounds = if let Catalog::Consul(_) = self.catalog { 1 } else { addresses.len() };
+        let (mut pause, mut round, mut why) = (course::AGAIN, 0, None);
         loop {
             let mut left = std::mem::take(&mut self.homes);
             // The newest first.
             while let Some(home) = left.pop() {
-                let now = clock();
-                let (server, shares) = if home.name.is_empty() {
-                    match self.turns.server() {
-                        Some(server) => (server, addresses.len().saturating_sub(tries).max(1)),
-                        None => return,
-                    }
+                let server = if home.name.is_empty() {
+                    self.turns.server()
                 } else {
-                    (Rc::new(Server::new(&home.name, tls, &self.shared.stop)), left.len() + 1)
+                    Some(Rc::new(Server::new(&home.name, tls, &self.shared.stop)))
                 };
+                let Some(server) = server else { return };
+                let now = clock();
+                let shares = (left.len() + 1) * rounds.saturating_sub(round).max(1);
                 let share = until.saturating_sub(now) / shares as u64;
-                match self.tell(What::Leave, &server, now.saturating_add(share)) {
-                    Ok(()) | Err(Fail::Unknown) => self.turns.worked(),
-                    Err(fail) => {
-                        let why = fail.into_text();
-                        if home.name.is_empty() {
-                            self.turns.failed(&why);
-                        }
-                        if home.is_sure {
-                            last = Some(fill(
-                                "cannot deregister % from % at %: %",
-                                &[&self.service.id, name, &server.name, &why],
-                            ));
-                        }
-                        self.homes.insert(0, home);
-                    }
+                let fail = match self.tell(What::Leave, &server, now.saturating_add(share)) {
+                    Ok(()) | Err(Fail::Unknown) => continue,
+                    Err(fail) => fail.into_text(),
+                };
+                if home.name.is_empty() {
+                    self.turns.turn();
                 }
+                why = Some(fill("cannot deregister % from % at %: %", &[&self.service.id, name, &server.name, &fail]));
+                self.homes.insert(0, home);
             }
-            tries += 1;
-            let is_done = self.homes.iter().all(|h| !h.is_sure);
-            let others = if let Catalog::Consul(_) = self.catalog { 1 } else { addresses.len() };
+            round += 1;
             let now = clock();
-            let is_late = now >= until || now >= asked.saturating_add(BRIDGE) && tries >= others;
+            let is_late = now >= until || now >= asked.saturating_add(BRIDGE) && round >= rounds;
+            let is_done = !self.homes.iter().any(|h| h.is_sure);
             if is_done || is_late {
                 let mut words = Vec::new();
-                self.course.left(is_asked && self.homes.is_empty(), last.filter(|_| !is_done), &mut words);
-                self.shared.say(words);
-                return;
+                self.course.left(is_asked && self.homes.is_empty(), why.filter(|_| !is_done), &mut words);
+                return self.shared.say(words);
             }
             // Readable only when it is over.
             if self.shared.stop.sleep(pause) {

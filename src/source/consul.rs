@@ -159,17 +159,12 @@ struct Answer {
     snapshot: Snapshot,
 }
 
-/// What a refusal says, without the secrets that were sent; `may`: what a token has to be allowed.
+/// What a refusal says, without the secrets that were sent; `hint`: what stands behind a 403.
 #[inline(never)]
-pub(crate) fn refusal(status: u16, body: &[u8], sent: &[(&str, String)], may: &str) -> String {
+pub(crate) fn refusal(status: u16, body: &[u8], sent: &[(&str, String)], hint: &str) -> String {
     let secrets: Vec<&str> = sent.iter().filter(|h| h.0 != NAMESPACE).map(|h| bare(&h.1)).collect();
     let words = super::http::words(body, &secrets);
-    let text = format!("{status} {words}");
-    if status == 403 {
-        fill("% (is the token right, and may it %?)", &[&text, may])
-    } else {
-        text.trim_end().to_string()
-    }
+    fill("% %%", &[&status.to_string(), &words, if status == 403 { hint } else { "" }]).trim_end().to_string()
 }
 
 #[inline(never)]
@@ -179,7 +174,9 @@ fn read(c: &Consul, decode: Decode, sent: &[(&str, String)], reply: &Reply) -> R
         200 => {}
         // Consul names its index there too; what does not is no Consul.
         404 if index.is_some() => return Ok(Answer { index, snapshot: Snapshot::default() }), // no key under this prefix
-        status => return Err(refusal(status, &reply.body, sent, "read this prefix")),
+        status => {
+            return Err(refusal(status, &reply.body, sent, " (is the token right, and may it read this prefix?)"));
+        }
     }
     if let Some(most) = c.max_stale {
         let age = reply.header("x-consul-lastcontact").and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);

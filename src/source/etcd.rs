@@ -61,12 +61,12 @@ impl From<String> for Fail {
     }
 }
 
-pub(crate) fn field<'a>(v: &'a Value, name: &str) -> Option<&'a Value> {
+fn field<'a>(v: &'a Value, name: &str) -> Option<&'a Value> {
     v.as_map()?.get(name)
 }
 
 /// A number; the gateway writes them as text and leaves out what is 0.
-pub(crate) fn number(v: &Value, name: &str) -> u64 {
+fn number(v: &Value, name: &str) -> u64 {
     field(v, name).and_then(Value::as_str).and_then(|s| s.parse().ok()).unwrap_or(0)
 }
 

@@ -85,16 +85,19 @@ fn answer(reply: &Reply, prefix: &str, secret: &str) -> Result<(u64, Snapshot), 
         // No such key; or what would be above it is no folder (errorCode 104).
         (404, Some(index)) => Ok((index, Snapshot::default())),
         (400, Some(index)) if reply.body.starts_with(br#"{"errorCode":104"#) => Ok((index, Snapshot::default())),
-        (status, _) => {
-            let hint = match status {
-                401 | 403 => " (are user and password right, and may the user read this prefix?)",
-                404 => " (etcd 3.4 and 3.5 speak v2 with --enable-v2 only, later ones never; v3 is another backend)",
-                _ => "",
-            };
-            let words = http::words(&reply.body, &[secret]);
-            Err(fill("% %%", &[&status.to_string(), &words, hint]))
-        }
+        (status, _) => Err(refusal(status, &reply.body, secret)),
     }
+}
+
+/// What a refusal says, without the secret that was sent.
+#[inline(never)]
+pub(crate) fn refusal(status: u16, body: &[u8], secret: &str) -> String {
+    let hint = match status {
+        401 | 403 => " (are user and password right, and may the user do this?)",
+        404 => " (etcd 3.4 and 3.5 speak v2 with --enable-v2 only, later ones never; v3 is another backend)",
+        _ => "",
+    };
+    fill("% %%", &[&status.to_string(), &http::words(body, &[secret]), hint])
 }
 
 /// What stands beside the watched keys for a template of reconfig: see `template::scope`.

@@ -24,7 +24,7 @@ pub fn watch(catalog: &Catalog, prefix: &str, stop: &Stop, say: &dyn Fn(News)) {
                 folder,
                 last: RefCell::default(),
                 is_down: Cell::new(false),
-                broken: RefCell::default(),
+                is_broken: Cell::new(false),
                 say,
             };
             let hear = |news| seen.hear(news);
@@ -48,38 +48,46 @@ fn at_consul(c: &Consul, prefix: &str, (folder, tag): (&str, &str), stop: &Stop,
     consul::follow(c, prefix, (&first, &|body| healthy(body, folder)), stop, say);
 }
 
-/// Reads Consul's list of healthy instances. Two of the same id are of different nodes: the later one's name is added.
+/// Reads Consul's list of healthy instances. Where two have the same id, they are of different nodes, whose names are added.
 fn healthy(body: &[u8], folder: &str) -> Result<Snapshot, String> {
     const NO_LIST: &str = "the answer is no list of instances";
-    let text = std::str::from_utf8(body).map_err(|_| fill("%: it is no UTF-8", &[NO_LIST]))?;
-    let mut found: Vec<(String, String, String)> = Vec::new();
-    let read = json::each(text, &mut |item| {
-        let part = |name| item.as_map().and_then(|m| m.get(name));
-        let node = part("Node").map_or("", |n| word(n, "Node"));
-        let Some(service) = part("Service") else { return false };
-        let address = match word(service, "Address") {
-            "" => part("Node").map_or("", |n| word(n, "Address")),
-            address => address,
-        };
-        let (id, port) = (word(service, "ID"), port(service));
-        if !id.is_empty() && !address.is_empty() && found.len() < MAX_KEYS {
-            found.push(([folder, "/", id].concat(), node.to_string(), place(address, port.unwrap_or(0))));
+    let text = std::str::from_utf8(body).map_err(|_| NO_LIST)?;
+    let mut has_nodes = false;
+    loop {
+        let mut found = Vec::new();
+        let read = json::each(text, &mut |item| {
+            let part = |name| item.as_map().and_then(|m| m.get(name)).unwrap_or(&Value::Nil);
+            let (node, service) = (part("Node"), part("Service"));
+            let (id, mut address) = (word(service, "ID"), word(service, "Address"));
+            if address.is_empty() {
+                address = word(node, "Address");
+            }
+            let (at, node) = if has_nodes { ("@", word(node, "Node")) } else { ("", "") };
+            add(&mut found, &[folder, "/", id, at, node], address, port(service, "Port"));
+            !id.is_empty() && found.len() <= MAX_KEYS
+        });
+        match read {
+            Ok(true) => {}
+            Ok(false) => return Err(NO_LIST.to_string()),
+            Err(why) => return Err(fill("%: %", &[NO_LIST, &why])),
         }
-        !id.is_empty()
-    });
-    match read {
-        Ok(true) => {}
-        Ok(false) => return Err(NO_LIST.to_string()),
-        Err(why) => return Err(fill("%: %", &[NO_LIST, &why])),
+        let count = found.len();
+        let found = Snapshot::new(found);
+        if has_nodes || found.len() == count {
+            return Ok(found);
+        }
+        has_nodes = true;
     }
-    found.sort_unstable();
-    let (mut entries, mut last): (Vec<Entry>, &str) = (Vec::new(), "");
-    for (key, node, place) in &found {
-        let own = if key == last { Arc::from([key, "@", node].concat()) } else { Arc::from(key.as_str()) };
-        entries.push((own, Arc::from(place.as_bytes())));
-        last = key;
-    }
-    Ok(Snapshot::new(entries))
+}
+
+/// Adds an instance, if it has an address: false if it has none, or no port.
+#[inline(never)]
+fn add(entries: &mut Vec<Entry>, key: &[&str], address: &str, port: Option<u16>) -> bool {
+    let Some(port) = port.filter(|_| !address.is_empty()) else { return false };
+    let (open, close) = if address.contains(':') && !address.starts_with('[') { ("[", "]") } else { ("", "") };
+    let place = [open, address, close, ":", &port.to_string()].concat();
+    entries.push((Arc::from(key.concat()), Arc::from(place.as_bytes())));
+    true
 }
 
 /// Text of a map; empty where there is none.
@@ -87,18 +95,12 @@ fn word<'a>(v: &'a Value, name: &str) -> &'a str {
     v.as_map().and_then(|m| m.get(name)).and_then(Value::as_str).unwrap_or("")
 }
 
-fn port(v: &Value) -> Option<u16> {
-    match v.as_map()?.get("port").or(v.as_map()?.get("Port"))? {
+fn port(v: &Value, name: &str) -> Option<u16> {
+    match v.as_map()?.get(name)? {
         // Only a whole number is itself again.
         Value::Float(n) if f64::from(*n as u16) == *n => Some(*n as u16),
         _ => None,
     }
-}
-
-/// `address:port`.
-fn place(address: &str, port: u16) -> String {
-    let (open, close) = if address.contains(':') && !address.starts_with('[') { ("[", "]") } else { ("", "") };
-    [open, address, close, ":", &port.to_string()].concat()
 }
 
 /// What is seen of a service in etcd.
@@ -110,8 +112,8 @@ struct Seen<'a> {
     last: RefCell<Option<Arc<Snapshot>>>,
     /// Trouble was told, and not its end.
     is_down: Cell<bool>,
-    /// Keys of which it was told that they are no instances.
-    broken: RefCell<Vec<Arc<str>>>,
+    /// It was told of a key that should be an instance and is none.
+    is_broken: Cell<bool>,
     say: &'a dyn Fn(News),
 }
 
@@ -139,34 +141,25 @@ impl Seen<'_> {
         }
     }
 
-    /// An instance is a folder with a key `service`; what is none is told once.
+    /// An instance is a folder with a key `service`; that there is what is none, is told once.
     #[inline(never)]
     fn instances(&self, keys: &Snapshot) -> Snapshot {
-        let (mut entries, mut broken) = (Vec::new(), Vec::new());
+        let (mut entries, mut broken) = (Vec::new(), None);
         for (key, value) in keys.entries() {
-            let inner = key.strip_prefix(self.root).and_then(|k| k.strip_prefix('/')?.strip_suffix("/service"));
-            let Some(id) = inner.filter(|id| !id.contains('/')) else { continue };
-            match instance(value) {
-                Some(place) => entries.push((Arc::from([self.folder, "/", id].concat()), Arc::from(place.as_bytes()))),
-                None => broken.push(key.clone()),
+            let inner = key.strip_prefix(self.root).and_then(|k| k.strip_suffix("/service"));
+            let Some(id) = inner.filter(|id| id.rfind('/') == Some(0)) else { continue };
+            let text = String::from_utf8_lossy(value);
+            let v = json::parse_each(&text, "", &mut |_| false).unwrap_or(Value::Nil);
+            if !add(&mut entries, &[self.folder, id], word(&v, "address"), port(&v, "port")) {
+                broken = Some(key);
             }
         }
-        let mut known = self.broken.borrow_mut();
-        for key in broken.iter().filter(|k| known.binary_search(k).is_err()) {
-            let text =
-                "the key % of etcd is no instance of a service and left out: it needs \"address\" and \"port\" as JSON";
+        if let (Some(key), false) = (broken, self.is_broken.replace(broken.is_some())) {
+            let text = "the key % of etcd is no instance of a service and left out: it needs \"address\" and \"port\"";
             (self.say)(News::Note(fill(text, &[key])));
         }
-        *known = broken;
         Snapshot::new(entries)
     }
-}
-
-/// Where an instance is, as its key in etcd says it.
-fn instance(value: &[u8]) -> Option<String> {
-    let v = json::parse_each(std::str::from_utf8(value).ok()?, "", &mut |_| false).ok()?;
-    let address = word(&v, "address");
-    if address.is_empty() { None } else { Some(place(address, port(&v)?)) }
 }
 
 #[cfg(test)]
@@ -187,8 +180,9 @@ mod tests {
             )
         };
         assert_eq!(all("[]").unwrap(), "");
+        assert_eq!(all(&format!("[{}]", one("n2", "b", "10.0.0.2", "80"))).unwrap(), "app/b=10.0.0.2:80");
         let list = [one("n2", "b", "10.0.0.2", "80"), one("n1", "a", "", "0"), one("n1", "b", "fd00::1", "65535")];
-        let want = "app/a=10.0.0.9:0 app/b=[fd00::1]:65535 app/b@n2=10.0.0.2:80";
+        let want = "app/a@n1=10.0.0.9:0 app/b@n1=[fd00::1]:65535 app/b@n2=10.0.0.2:80";
         assert_eq!(all(&format!("[{}]", list.join(","))).unwrap(), want);
         for bad in ["{}", "", "[1]", r#"[{"Node":{}}]"#, r#"[{"Service":{"ID":""}}]"#, "[] x"] {
             let why = all(bad).err().unwrap();
@@ -212,7 +206,7 @@ mod tests {
             folder: "/app",
             last: RefCell::default(),
             is_down: Cell::new(false),
-            broken: RefCell::default(),
+            is_broken: Cell::new(false),
             say: &say,
         };
         let data = |pairs: &[(&str, &str)]| {

@@ -55,6 +55,7 @@ struct Watcher<'a> {
     patience: Millis,
 }
 
+#[inline(never)]
 fn watcher<'a>(etcd: &'a Etcd, prefix: &'a str, stop: &'a Stop, say: &'a dyn Fn(News)) -> Watcher<'a> {
     Watcher {
         etcd,
@@ -83,12 +84,64 @@ impl<'a> Client<'a> {
         Client(watcher(etcd, "", stop, &|_| {}))
     }
 
-    /// One call of the gateway at this server, whose answer must be there before `until` (by `clock`).
+    #[inline(never)]
+    fn change(&mut self, server: &Server, key: &str, change: &Change) -> Result<(), String> {
+        let until = clock().saturating_add(GRACE);
+        let mut words = [String::new(), base64::encode(key.as_bytes()), String::new(), "0".to_string()];
+        match change {
+            Change::Set(value, ttl) => {
+                words[2] = base64::encode(value);
+                if *ttl > 0 {
+                    words[0] = ttl.to_string();
+                    self.make(server, GRANT, &mut words, until)?;
+                }
+                self.make(server, PUT, &mut words, until)
+            }
+            Change::Delete(all) => {
+                self.make(server, DELETE, &mut words, until)?;
+                // A key that ends in `/` is shown without it.
+                words[1] = base64::encode([key, "/"].concat().as_bytes());
+                self.make(server, DELETE, &mut words, until)?;
+                if *all {
+                    let (from, to) = super::interval(key, true);
+                    words[1] = base64::encode(from.as_bytes());
+                    words[2] = base64::encode(to.as_bytes());
+                    self.make(server, DELETE_ALL, &mut words, until)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes calls at this server, one after the other, before `until` (by `clock`). `words`: a time to live, a key, a
+    /// value or the end of an interval, all but the first in base64; and a lease, which a call may set.
     ///
     /// # Errors
-    /// Why there is none, in words.
+    /// Why one failed, in words; `NO_LEASE` also when its answer lacks what it must hold.
     #[inline(never)]
-    pub fn ask(&mut self, server: &Server, path: &str, body: &str, until: Millis) -> Result<Value, String> {
+    pub fn make(
+        &mut self,
+        server: &Server,
+        calls: &[Call],
+        words: &mut [String; 4],
+        until: Millis,
+    ) -> Result<(), String> {
+        for (path, pattern, first, must) in calls {
+            let all = words.each_ref().map(String::as_str);
+            let said = self.ask(server, path, &fill(pattern, all.get(*first..).unwrap_or(&[])), until)?;
+            let found = super::number(super::field(&said, "result").unwrap_or(&said), must);
+            if found == 0 && !must.is_empty() {
+                return Err(NO_LEASE.to_string());
+            }
+            if *must == "ID" {
+                words[3] = found.to_string();
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn ask(&mut self, server: &Server, path: &str, body: &str, until: Millis) -> Result<Value, String> {
         let mut used = 0;
         loop {
             self.0.patience = until.saturating_sub(clock());
@@ -116,23 +169,37 @@ impl<'a> Client<'a> {
 /// What etcd says of a lease that has ended.
 pub const NO_LEASE: &str = "lease not found";
 
+/// Path and body of a call, with a `%` for each word from this one on, and the number its answer must hold, if any.
+pub type Call = (&'static str, &'static str, usize, &'static str);
+
+/// A lease is granted ...
+pub const GRANT: &[Call] = &[("/lease/grant", r#"{"TTL":"%"}"#, 0, "ID")];
+/// ... and a key is put that has it.
+pub const PUT: &[Call] = &[("/kv/put", r#"{"key":"%","value":"%","lease":"%"}"#, 1, "")];
+/// The lease is prolonged, and the key is still there: somebody may have removed that alone.
+pub const KEEP: &[Call] = &[
+    ("/lease/keepalive", LEASE, 3, "TTL"),
+    ("/kv/range", r#"{"key":"%","count_only":true,"serializable":true}"#, 1, "count"),
+];
+/// The key goes ...
+pub const DELETE: &[Call] = &[("/kv/deleterange", r#"{"key":"%"}"#, 1, "")];
+/// ... and its lease, where etcd 3.3 has that, and later ones too.
+pub const REVOKE: &[Call] = &[("/kv/lease/revoke", LEASE, 3, "")];
+const DELETE_ALL: &[Call] = &[("/kv/deleterange", r#"{"key":"%","range_end":"%"}"#, 1, "")];
+const LEASE: &str = r#"{"ID":"%"}"#;
+
 /// Makes a change, once, at the first endpoint that takes it.
 ///
 /// # Errors
 /// Why none did, as the last one says it.
 #[inline(never)]
 pub fn change(etcd: &Etcd, key: &str, change: &Change, stop: &Stop) -> Result<(), String> {
-    let silent = |_: News| {};
-    let mut w = watcher(etcd, key, stop, &silent);
-    let mut used = 0;
+    let mut client = Client::new(etcd, stop);
     loop {
-        let Some(server) = w.turns.server() else { return Err("stopped".to_string()) };
-        let Err(fail) = w.change(&server, key, change) else { return Ok(()) };
-        let remedy = w.remedy(fail.kind);
-        if used & remedy != remedy {
-            used |= remedy;
-        } else if w.turns.failed(&fail.text).is_some() {
-            return Err(fail.text);
+        let Some(server) = client.0.turns.server() else { return Err("stopped".to_string()) };
+        let Err(why) = client.change(&server, key, change) else { return Ok(()) };
+        if client.0.turns.failed(&why).is_some() {
+            return Err(why);
         }
     }
 }
@@ -324,39 +391,6 @@ impl Watcher<'_> {
             return Err("cannot authenticate: the answer holds no token".to_string().into());
         }
         self.token = Hidden::new(token.to_string());
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn change(&mut self, server: &Server, key: &str, change: &Change) -> Result<(), Fail> {
-        self.authenticate(server)?;
-        let name = base64::encode(key.as_bytes());
-        match change {
-            Change::Set(value, ttl) => {
-                let mut lease = "0".to_string();
-                if *ttl > 0 {
-                    let granted = fill(r#"{"TTL":"%"}"#, &[&ttl.to_string()]);
-                    let granted = self.ask(server, "/lease/grant", &granted, GRACE)?;
-                    let granted = crate::formats::json::parse(&String::from_utf8_lossy(&granted))?;
-                    lease = super::number(&granted, "ID").to_string();
-                }
-                let body = fill(r#"{"key":"%","value":"%","lease":"%"}"#, &[&name, &base64::encode(value), &lease]);
-                self.ask(server, "/kv/put", &body, GRACE)?;
-            }
-            Change::Delete(all) => {
-                // A key that ends in `/` is shown without it.
-                let folder = base64::encode([key, "/"].concat().as_bytes());
-                for name in [&name, &folder] {
-                    self.ask(server, "/kv/deleterange", &fill(r#"{"key":"%"}"#, &[name]), GRACE)?;
-                }
-                if *all {
-                    let (from, to) = super::interval(key, true);
-                    let ends = [base64::encode(from.as_bytes()), base64::encode(to.as_bytes())];
-                    let body = fill(r#"{"key":"%","range_end":"%"}"#, &[&ends[0], &ends[1]]);
-                    self.ask(server, "/kv/deleterange", &body, GRACE)?;
-                }
-            }
-        }
         Ok(())
     }
 
