@@ -1,21 +1,20 @@
 //! `pilotfish status`, `pilotfish maintenance` and `pilotfish reload`: finds the socket of the pilotfish that is meant, asks
 //! there, and gives what it says. What is said is decided in `telemetry::control`.
 
-use std::path::{Path, PathBuf};
-
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Control, Millis, Tls};
 use crate::source::Stop;
 use crate::source::http::{Server, words};
 use crate::sys::host;
-use crate::telemetry::control::{folders, is_alive, is_private, sockets};
+use crate::telemetry::control::{BEGIN, OPEN, folders, is_alive, is_private, numbered, sockets};
+use crate::text::fill;
 
 /// What to ask, and where.
 pub struct Call {
     /// GET or POST.
     pub method: &'static str,
     /// What is asked for.
-    pub path: &'static str,
+    pub path: String,
     /// Where.
     pub at: Control,
     /// How long an answer is waited for, in milliseconds.
@@ -36,36 +35,41 @@ pub fn run(call: &Call) -> Result<(i32, String)> {
     let stop = Stop::new()?;
     let server = Server::new(&["unix://", &path].concat(), &Tls::default(), &stop);
     let fail = |kind: Kind, why: &str| Error::filled(kind, "pilotfish at %: %", &[&path, why]);
-    let answer = server.ask(call.method, call.path, &[], &[], call.limit);
-    let (status, body) = answer.map_err(|why| fail(Kind::Transient, &why))?;
+    let answer = server.ask(call.method, &call.path, &[], &[], call.limit);
+    let (status, mut body) = answer.map_err(|why| fail(Kind::Transient, &why))?;
     let code = match status {
         200..300 => 0,
         503 => 1,
         _ => return Err(fail(Kind::Fatal, &words(&body, &[]))),
     };
     // It goes to a terminal, which has to obey nobody.
-    let plain = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
-    Ok((code, String::from_utf8_lossy(&body).chars().map(plain).collect()))
+    for byte in body.iter_mut().filter(|b| b.is_ascii_control() && **b != b'\n') {
+        *byte = b'?';
+    }
+    Ok((code, String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// The sockets somebody listens at, in the folders of this user; of all users where this one is root.
 #[inline(never)]
-fn living(user: u32) -> Vec<(u32, PathBuf)> {
-    let mut places: Vec<(PathBuf, u32)> = folders(user).into_iter().map(|f| (PathBuf::from(f), user)).collect();
-    for parent in ["/tmp", "/dev/shm"] {
-        for entry in std::fs::read_dir(parent).into_iter().flatten().flatten().filter(|_| user == 0) {
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|n| n.strip_prefix("pilotfish-")).and_then(|n| n.parse().ok());
-            if let Some(owner @ 1..) = number {
-                places.push((entry.path(), owner));
-            }
+fn living(user: u32) -> Vec<(u32, String)> {
+    let mut places = Vec::new();
+    for folder in folders(user) {
+        places.push((user, folder));
+    }
+    for parent in OPEN {
+        if user == 0 {
+            places.extend(numbered(parent, BEGIN, ""));
         }
     }
     let mut found = Vec::new();
-    for (folder, owner) in places {
+    for (owner, folder) in places {
         // Whoever else may write there could answer in place of the one that is asked.
         if is_private(&folder, owner) {
-            found.extend(sockets(&folder).into_iter().filter(|(_, at)| is_alive(at) == Some(true)));
+            for socket in sockets(&folder) {
+                if is_alive(&socket.1) == Some(true) && !found.contains(&socket) {
+                    found.push(socket);
+                }
+            }
         }
     }
     found
@@ -73,21 +77,14 @@ fn living(user: u32) -> Vec<(u32, PathBuf)> {
 
 /// The path of the only one there is.
 #[inline(never)]
-fn only_one(found: Vec<(u32, PathBuf)>) -> Result<String> {
-    let name = |path: &Path| path.display().to_string();
-    match found.as_slice() {
-        [] => Err(Error::transient(
-            "no pilotfish is found here that can be asked: it must be PID 1, or be started with --control",
-        )),
-        [(_, path)] => Ok(name(path)),
-        _ => {
-            let mut text = "several pilotfish can be asked: choose one with --control".to_string();
-            for (pid, path) in &found {
-                for part in ["\n  PID ", &pid.to_string(), ": ", &name(path)] {
-                    text.push_str(part);
-                }
-            }
-            Err(Error::usage(text))
-        }
+fn only_one(mut found: Vec<(u32, String)>) -> Result<String> {
+    if found.len() < 2 {
+        let none = "no pilotfish is found here that can be asked: it must be PID 1, or be started with --control";
+        return found.pop().map(|(_, path)| path).ok_or_else(|| Error::transient(none));
     }
+    let mut text = "several pilotfish can be asked: choose one with --control".to_string();
+    for (pid, path) in &found {
+        text.push_str(&fill("\n  PID %: %", &[&pid.to_string(), path]));
+    }
+    Err(Error::usage(text))
 }

@@ -176,7 +176,7 @@ fn every_request_of_the_control_socket_and_every_line_of_its_status() {
         body.lines().filter_map(|l| l.trim().strip_prefix("\"/")?.split_once('"')).map(|(p, _)| p).collect();
     let shown: Vec<&str> = names.iter().filter_map(|n| n.split_once(" /")).map(|(_, p)| p).collect();
     assert_eq!((shown.as_slice(), paths.len()), (paths.as_slice(), 4));
-    let mut lines: Vec<String> = body.split("line(\"").skip(1).map(|l| l[..l.find('"').unwrap()].into()).collect();
+    let mut lines: Vec<String> = body.split("line(out, \"").skip(1).map(|l| l[..l.find('"').unwrap()].into()).collect();
     let at = lines.iter().position(|l| l == "certificate ").unwrap();
     lines.splice(at..at, telemetry::control::COUNTED.split(',').map(str::to_string));
     let shown: Vec<String> = names.iter().filter(|n| !n.contains('/')).cloned().collect();

@@ -15,16 +15,13 @@ use crate::plan::Control;
 #[inline(never)]
 pub fn read(door: &str, args: &[String], world: &World) -> Result<Box<Call>> {
     let options = Options::read(args, world, OWN)?;
-    let words: Vec<&str> = options.program.iter().map(String::as_str).collect();
-    let (method, path) = match (door, words.as_slice()) {
-        ("status", []) => ("GET", "/status"),
-        ("reload", []) => ("POST", "/reload"),
-        ("maintenance", ["on"]) => ("POST", "/maintenance/on"),
-        ("maintenance", ["off"]) => ("POST", "/maintenance/off"),
-        _ => {
-            return Err(Error::usage("usage: pilotfish status|reload|maintenance on|maintenance off [--control PATH]"));
-        }
-    };
+    let mut words = vec![door];
+    words.extend(options.program.iter().map(String::as_str));
+    let path = ["/", &words.join("/")].concat();
+    if !matches!(path.as_str(), "/status" | "/reload" | "/maintenance/on" | "/maintenance/off") {
+        return Err(Error::usage("usage: pilotfish status|reload|maintenance on|maintenance off [--control PATH]"));
+    }
+    let method = if door == "status" { "GET" } else { "POST" };
     let at = options.parsed("control", options::control).unwrap_or(Control::Usual);
     Ok(Box::new(Call { method, path, at, limit: options.parsed("timeout", time).unwrap_or(5_000) }))
 }
@@ -59,7 +56,7 @@ mod tests {
         match super::super::read("pilotfish", &words, &world) {
             Ok(Invocation::Run(plan)) => name(&plan.control).to_string(),
             Ok(Invocation::Control(call)) => {
-                [call.method, call.path, name(&call.at), &call.limit.to_string()].join(" ")
+                [call.method, &call.path, name(&call.at), &call.limit.to_string()].join(" ")
             }
             Ok(_) => "something else".to_string(),
             Err(e) => [&e.exit_code().to_string(), " ", &e.text].concat(),

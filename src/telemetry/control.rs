@@ -2,16 +2,17 @@
 //! services out of the catalog. It decides where the socket is, who may use it, and what is answered; what follows from a
 //! wish is `state`'s. `server` knows the connections.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 
 use super::server::Server;
 use super::{Answer, said, yes_unless};
 use crate::error::{Error, Kind, Result, os_text};
 use crate::plan::{Control, Millis};
-use crate::state::facts::{COUNTS, Facts};
+use crate::state::facts::Facts;
+use crate::sys::folder::Folder;
 use crate::sys::{host, socket};
 use crate::text::{fill, time};
 use crate::value::Time;
@@ -42,45 +43,61 @@ impl Drop for Socket {
     }
 }
 
-/// The folders where a user's instances may have their sockets, the best first. An image from scratch has neither /run nor
-/// /tmp; /dev/shm is in every container.
+/// The folders that hold users' folders. An image from scratch has neither /run nor /tmp; /dev/shm is in every container.
+pub static OPEN: [&str; 2] = ["/tmp", "/dev/shm"];
+
+/// In them, a user's folder is called so, with the user's number behind it.
+pub static BEGIN: &str = "pilotfish-";
+
+/// The folders where a user's instances may have their sockets, the best first.
+#[inline(never)]
 pub fn folders(user: u32) -> Vec<String> {
-    let number = user.to_string();
-    let mut all: Vec<String> =
-        ["/tmp/pilotfish-", "/dev/shm/pilotfish-"].iter().map(|f| [f, &*number].concat()).collect();
+    let mut all = Vec::new();
     if user == 0 {
-        all.insert(0, "/run/pilotfish".to_string());
+        all.push("/run/pilotfish".to_string());
+    }
+    for parent in OPEN {
+        all.push([parent, "/", BEGIN, &user.to_string()].concat());
     }
     all
 }
 
 /// Whether this is a folder, no link to one, that only its owner may enter: this user, or root.
 #[inline(never)]
-pub fn is_private(folder: &Path, user: u32) -> bool {
+pub fn is_private(folder: &str, user: u32) -> bool {
     let is_it = |f: fs::Metadata| f.is_dir() && (f.uid() == user || f.uid() == 0) && f.mode() & 0o077 == 0;
     fs::symlink_metadata(folder).is_ok_and(is_it)
 }
 
 /// Whether somebody listens at this path: `None` when there is no socket.
 #[inline(never)]
-pub fn is_alive(path: &Path) -> Option<bool> {
+pub fn is_alive(path: &str) -> Option<bool> {
     fs::symlink_metadata(path).ok().filter(|f| f.file_type().is_socket())?;
     // Whose queue is full is there, too, and so is who will not have us.
-    Some(!socket::connect_unix(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused))
+    Some(!socket::connect_unix(Path::new(path)).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused))
 }
 
-/// The sockets in a folder, with the numbers of the processes they are named after.
+/// What a folder has that is named by a number between these two words.
 #[inline(never)]
-pub fn sockets(folder: &Path) -> Vec<(u32, PathBuf)> {
+pub fn numbered(folder: &str, begin: &str, end: &str) -> Vec<(u32, String)> {
     let mut all = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|n| n.strip_suffix(".sock")).and_then(|n| n.parse().ok());
-        if let Some(pid) = pid {
-            all.push((pid, entry.path()));
+    if let Ok(entries) = fs::read_dir(folder) {
+        for entry in entries {
+            let Ok(entry) = entry else { break };
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let number = name.strip_prefix(begin).and_then(|n| n.strip_suffix(end)).and_then(|n| n.parse().ok());
+            if let Some(number) = number {
+                all.push((number, [folder, "/", name].concat()));
+            }
         }
     }
     all
+}
+
+/// The sockets in a folder, with the numbers of the processes they are named after.
+pub fn sockets(folder: &str) -> Vec<(u32, String)> {
+    numbered(folder, "", ".sock")
 }
 
 /// Listens where the plan says, if it does; or why that cannot be, where it need not.
@@ -91,22 +108,18 @@ pub fn sockets(folder: &Path) -> Vec<(u32, PathBuf)> {
 pub fn open(control: &Control) -> Result<(Option<Socket>, Option<String>)> {
     match control {
         Control::None => Ok((None, None)),
-        Control::At(path) => match listen(path, false) {
-            Ok(socket) => Ok((Some(socket), None)),
-            Err(why) => Err(Error::new(Kind::Fatal, why)),
-        },
+        Control::At(path) => {
+            listen(path, false).map(|socket| (Some(socket), None)).map_err(|why| Error::new(Kind::Fatal, why))
+        }
         Control::Usual => {
-            let mut all = "no control socket: ".to_string();
-            for (i, folder) in folders(host::user()).iter().enumerate() {
-                match inside(folder) {
+            let mut all = Vec::new();
+            for folder in folders(host::user()) {
+                match inside(&folder) {
                     Ok(socket) => return Ok((Some(socket), None)),
-                    Err(why) => {
-                        all.push_str(if i > 0 { "; " } else { "" });
-                        all.push_str(&why);
-                    }
+                    Err(why) => all.push(why),
                 }
             }
-            Ok((None, Some(all)))
+            Ok((None, Some(["no control socket: ", &all.join("; ")].concat())))
         }
     }
 }
@@ -114,17 +127,17 @@ pub fn open(control: &Control) -> Result<(Option<Socket>, Option<String>)> {
 /// Listens in a folder that is ours alone, and clears away what others left there.
 #[inline(never)]
 fn inside(folder: &str) -> std::result::Result<Socket, String> {
-    let at = Path::new(folder);
-    match DirBuilder::new().mode(0o700).create(at) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
-            return Err(fill("cannot make the folder %: %", &[folder, &os_text(&e)]));
-        }
-        _ => {}
+    let (parent, name) = folder.rsplit_once('/').unwrap_or_default();
+    let made = Folder::open(Path::new(parent)).and_then(|parent| parent.make(name));
+    if let Err(e) = made
+        && e.kind() != ErrorKind::AlreadyExists
+    {
+        return Err(fill("cannot make the folder %: %", &[folder, &os_text(&e)]));
     }
-    if !is_private(at, host::user()) {
+    if !is_private(folder, host::user()) {
         return Err(fill("% is not a folder that only we may enter: remove it", &[folder]));
     }
-    for (_, path) in sockets(at) {
+    for (_, path) in sockets(folder) {
         if is_alive(&path) == Some(false) {
             let _ = fs::remove_file(path);
         }
@@ -137,7 +150,7 @@ fn inside(folder: &str) -> std::result::Result<Socket, String> {
 fn listen(path: &str, is_usual: bool) -> std::result::Result<Socket, String> {
     let fail = |why: &str| Err(fill("cannot listen at %: %", &[path, why]));
     let at = Path::new(path);
-    match is_alive(at) {
+    match is_alive(path) {
         Some(true) => return fail("another instance listens there"),
         Some(false) => drop(fs::remove_file(at)),
         None => {}
@@ -173,65 +186,73 @@ pub fn answer(method: &str, path: &str, facts: &Facts, now: Millis, wishes: &mut
         "/reload" => (Some(Wish::Reload), "the configuration is read again; the log says how that went"),
         _ => return said("404 Not Found", "there are /status, /maintenance/on, /maintenance/off and /reload"),
     };
-    // What changes something is done by nobody who only looks.
-    if method != if wish.is_some() { "POST" } else { "GET" } {
-        return said("405 Method Not Allowed", "/status is for GET, all else for POST");
-    }
-    let Some(wish) = wish else {
-        let mut page =
-            yes_unless(facts.unready.as_deref().map(|why| ["not ready: ", why].concat()).as_deref(), "ready");
-        page.body.push_str(&status(facts, now));
-        return page;
+    let (status, text) = match wish {
+        None if method == "GET" => {
+            let mut page = yes_unless(facts.unready.as_deref(), "ready");
+            if facts.unready.is_some() {
+                page.body.insert_str(0, "not ready: ");
+            }
+            add_status(&mut page.body, facts, now);
+            return page;
+        }
+        // What changes something is not done by who only looks.
+        Some(wish) if method == "POST" => {
+            if wish != Wish::Reload && facts.services.is_empty() {
+                ("409 Conflict", "there are no services of ours")
+            } else {
+                wishes.push(wish);
+                ("202 Accepted", text)
+            }
+        }
+        _ => ("405 Method Not Allowed", "/status is for GET, all else for POST"),
     };
-    if matches!(wish, Wish::Maintenance(_)) && facts.services.is_empty() {
-        return said("409 Conflict", "there are no services of ours");
-    }
-    wishes.push(wish);
-    said("202 Accepted", text)
+    said(status, text)
 }
 
 /// What is counted, by `Count`, as the status has it.
 pub static COUNTED: &str =
     "syncs,renders,failed renders,failed checks,updates,reloads,failed reloads,rollbacks,app starts";
 
+/// Adds a line.
+#[inline(never)]
+fn line(out: &mut String, kind: &str, name: &str, value: &str) {
+    for part in [kind, name, ": ", value, "\n"] {
+        out.push_str(part);
+    }
+}
+
 /// The lines below the first: `name: value`.
 #[inline(never)]
-fn status(facts: &Facts, now: Millis) -> String {
-    let mut out = String::new();
-    let mut line = |kind: &str, name: &str, value: &str| {
-        // A name from outside must not look like a line of ours.
-        let name: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        for part in [kind, &name, ": ", value, "\n"] {
-            out.push_str(part);
-        }
-    };
+fn add_status(out: &mut String, facts: &Facts, now: Millis) {
     if let Some(runs) = facts.app_runs {
-        line("app", "", if runs { "running" } else { "not running" });
+        line(out, "app", "", if runs { "running" } else { "not running" });
     }
-    line("files", "", if facts.unstarted.is_none() { "in place" } else { "not all in place yet" });
+    line(out, "files", "", if facts.unstarted.is_none() { "in place" } else { "not all in place yet" });
     if !facts.services.is_empty() {
-        line("maintenance", "", if facts.is_maintained { "on" } else { "off" });
+        line(out, "maintenance", "", if facts.is_maintained { "on" } else { "off" });
     }
     for (id, how) in &facts.services {
-        line("service ", id, how);
+        line(out, "service ", id, how);
     }
     for (name, n) in &facts.instances {
-        line("backend ", name, &n.to_string());
+        line(out, "backend ", name, &n.to_string());
     }
     for source in &facts.sources {
-        let how = if source.is_up { "up" } else { "down" };
-        line("source ", &source.name, &fill("%, % keys", &[how, &source.keys.to_string()]));
+        let how = if source.is_up { "up, " } else { "down, " };
+        line(out, "source ", &source.name, &[how, &source.keys.to_string(), " keys"].concat());
     }
-    let counted = COUNTED.split(',').zip(facts.tally.counts).zip(facts.tally.last);
-    for ((name, n), last) in counted.take(COUNTS) {
-        let ago = last.map(|at| (now.saturating_sub(at) / 1000).to_string());
-        let ago = ago.map_or(String::new(), |s| fill(", the last % s ago", &[&s]));
-        line(name, "", &[&*n.to_string(), &ago].concat());
+    let all = facts.tally.counts.iter().zip(&facts.tally.last);
+    for (name, (n, last)) in COUNTED.split(',').zip(all) {
+        let mut value = n.to_string();
+        if let Some(at) = last {
+            value.push_str(&fill(", the last % s ago", &[&(now.saturating_sub(*at) / 1000).to_string()]));
+        }
+        line(out, name, "", &value);
     }
     for (whose, end) in &facts.certificates {
-        line("certificate ", whose, &time::format(Time { secs: *end, nanos: 0 }, "ends 2006-01-02T15:04:05Z"));
+        let end = time::format(Time { secs: *end, nanos: 0 }, "ends 2006-01-02T15:04:05Z");
+        line(out, "certificate ", whose, &end);
     }
-    out
 }
 
 #[cfg(test)]
@@ -239,8 +260,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::tests::facts;
     use super::*;
+    use crate::state::facts::COUNTS;
+    use std::fs::DirBuilder;
     use std::io::{Read, Write};
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     use std::os::unix::net::{UnixListener, UnixStream};
 
     /// A folder of this test's own.
@@ -299,11 +322,11 @@ mod tests {
         f.unready = Some("why".to_string());
         f.unstarted = Some("why".to_string());
         (f.app_runs, f.is_maintained) = (None, true);
-        f.instances = vec![("x\ny: 1".to_string(), 2)];
+        f.instances.clear();
         page = answer("GET", "/status", &f, 0, &mut Vec::new());
         assert_eq!(page.status, "503 Service Unavailable");
         let begin = "not ready: why\nfiles: not all in place yet\nmaintenance: on\nservice ";
-        assert!(page.body.starts_with(begin) && page.body.contains("\nbackend x?y: 1: 2\n"), "{}", page.body);
+        assert!(page.body.starts_with(begin) && !page.body.contains("\nbackend "), "{}", page.body);
     }
 
     #[test]
@@ -361,7 +384,7 @@ mod tests {
         drop(UnixListener::bind(name("x.sock")).unwrap());
         drop(socket);
         let socket = inside(&inner).ok().unwrap();
-        let mut left: Vec<u32> = sockets(Path::new(&inner)).into_iter().map(|(pid, _)| pid).collect();
+        let mut left: Vec<u32> = sockets(&inner).into_iter().map(|(pid, _)| pid).collect();
         left.sort_unstable();
         assert_eq!(left, [8, 9, std::process::id()]);
         assert!(fs::symlink_metadata(name("x.sock")).is_ok(), "it is nobody's");
