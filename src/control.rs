@@ -1,12 +1,15 @@
 //! `pilotfish status`, `pilotfish maintenance` and `pilotfish reload`: finds the socket of the pilotfish that is meant, asks
 //! there, and gives what it says. What is said is decided in `telemetry::control`.
 
+use std::os::fd::AsFd;
+use std::path::Path;
+
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Control, Millis, Tls};
 use crate::source::Stop;
 use crate::source::http::{Server, words};
-use crate::sys::host;
-use crate::telemetry::control::{BEGIN, OPEN, folders, is_alive, is_private, numbered, sockets};
+use crate::sys::{host, socket};
+use crate::telemetry::control::{BEGIN, OPEN, folders, is_private, numbered, sockets};
 use crate::text::fill;
 
 /// What to ask, and where.
@@ -65,14 +68,20 @@ fn living(user: u32) -> Vec<(u32, String)> {
     for (owner, folder) in places {
         // Whoever else may write there could answer in place of the one that is asked.
         if is_private(&folder, owner) {
-            for socket in sockets(&folder) {
-                if is_alive(&socket.1) == Some(true) && !found.contains(&socket) {
-                    found.push(socket);
+            for one in sockets(&folder) {
+                if is_here(&one.1) && !found.contains(&one) {
+                    found.push(one);
                 }
             }
         }
     }
     found
+}
+
+/// Whether somebody listens at this path who is not in another container, which may share a folder with us.
+#[inline(never)]
+fn is_here(path: &str) -> bool {
+    socket::connect_unix(Path::new(path)).and_then(|fd| socket::peer(fd.as_fd())).is_ok_and(|(pid, _)| pid > 0)
 }
 
 /// The path of the only one there is.

@@ -415,6 +415,31 @@ fn pid_1_is_found_without_a_word() {
 }
 
 #[test]
+fn of_two_containers_with_one_run_each_finds_its_own() {
+    let (one, two) = (World::new(), World::new());
+    let run = TempDir::new();
+    let mounts =
+        format!("mount --bind {} /run && mount -t tmpfs none /dev/shm && exec \"$0\" \"$@\"", run.path().display());
+    let start = |w: &World| {
+        w.put("a", "1");
+        let cmd = in_pid_namespace(None, "sh").args(["-c", &mounts]).arg(pilotfish_bin());
+        let proc = cmd.env("PILOTFISH_CONFIG", w.config(APP)).spawn();
+        wait_file(w.dir.join("out"), "1", WAIT);
+        proc
+    };
+    let (first, second) = (start(&one), start(&two));
+    for (proc, w) in [(&first, &one), (&second, &two)] {
+        let pid = proc.inner_pid();
+        let out = wait_status(&|| beside(pid, &["status"]), 0, "ready\n");
+        assert!(out.contains(&format!("{}/keys: up", w.dir.path().display())), "{out}");
+    }
+    for proc in [first, second] {
+        proc.signal_inner(libc::SIGTERM);
+        proc.wait_exit(WAIT);
+    }
+}
+
+#[test]
 fn without_a_place_for_the_socket_all_else_goes_on() {
     let w = World::new();
     w.put("a", "1");

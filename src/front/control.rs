@@ -15,9 +15,11 @@ use crate::plan::Control;
 #[inline(never)]
 pub fn read(door: &str, args: &[String], world: &World) -> Result<Box<Call>> {
     let options = Options::read(args, world, OWN)?;
-    let mut words = vec![door];
-    words.extend(options.program.iter().map(String::as_str));
-    let path = ["/", &words.join("/")].concat();
+    let mut path = ["/", door].concat();
+    for word in &options.program {
+        path.push('/');
+        path.push_str(word);
+    }
     if !matches!(path.as_str(), "/status" | "/reload" | "/maintenance/on" | "/maintenance/off") {
         return Err(Error::usage("usage: pilotfish status|reload|maintenance on|maintenance off [--control PATH]"));
     }

@@ -86,14 +86,24 @@ pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Whether who connected to this unix socket is our own user, or root.
-pub fn is_ours(fd: BorrowedFd<'_>) -> bool {
+/// Who is at the other end of a unix socket, as that was when it connected or began to listen: process and user. The
+/// process is 0 when it lives where we cannot see it, as another container's does (unix(7), pid_namespaces(7)).
+///
+/// # Errors
+/// As getsockopt(2).
+#[inline(never)]
+pub fn peer(fd: BorrowedFd<'_>) -> io::Result<(i32, u32)> {
     let mut peer = libc::ucred { pid: 0, uid: libc::uid_t::MAX, gid: 0 };
     let mut size = size_of::<libc::ucred>() as libc::socklen_t;
     let (at, length) = ((&raw mut peer).cast(), &raw mut size);
     // SAFETY: the kernel's struct and its size, which live through the call.
     let rc = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, at, length) };
-    rc == 0 && (peer.uid == 0 || peer.uid == super::host::user())
+    if rc == 0 { Ok((peer.pid, peer.uid)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether who connected to this unix socket is our own user, or root.
+pub fn is_ours(fd: BorrowedFd<'_>) -> bool {
+    peer(fd).is_ok_and(|(_, user)| user == 0 || user == super::host::user())
 }
 
 /// An address as the kernel has it, and its length.

@@ -71,7 +71,7 @@ pub fn is_private(folder: &str, user: u32) -> bool {
 
 /// Whether somebody listens at this path: `None` when there is no socket.
 #[inline(never)]
-pub fn is_alive(path: &str) -> Option<bool> {
+fn is_alive(path: &str) -> Option<bool> {
     fs::symlink_metadata(path).ok().filter(|f| f.file_type().is_socket())?;
     // Whose queue is full is there, too, and so is who will not have us.
     Some(!socket::connect_unix(Path::new(path)).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused))

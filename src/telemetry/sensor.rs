@@ -35,6 +35,7 @@ pub struct Meters {
 }
 
 /// A number as Prometheus' programs in Go write and read it.
+#[inline(never)]
 fn go(value: f64) -> String {
     fmt_float(value, b'g', None)
 }
@@ -137,11 +138,11 @@ impl Meters {
                     continue;
                 }
                 SensorKind::Histogram => {
-                    let name = [name, "_bucket"].concat();
                     let mut below = 0;
                     for (label, n) in LABELS.split(' ').zip(&m.buckets) {
                         below += n;
-                        page.sample(&name, ("le", label), &below.to_string());
+                        page.text.push_str(name);
+                        page.sample("_bucket", ("le", label), &below.to_string());
                     }
                 }
                 SensorKind::Summary => {
@@ -154,8 +155,10 @@ impl Meters {
                     }
                 }
             }
-            page.sample(&[name, "_sum"].concat(), ("", ""), &go(m.sum));
-            page.sample(&[name, "_count"].concat(), ("", ""), &m.count.to_string());
+            page.text.push_str(name);
+            page.sample("_sum", ("", ""), &go(m.sum));
+            page.text.push_str(name);
+            page.sample("_count", ("", ""), &m.count.to_string());
         }
     }
 }
