@@ -217,12 +217,10 @@ fn sensors_measure_what_their_commands_print() {
         wait_until(WAIT, "the value to be taken", || (!w.dir.join(kind).exists()).then_some(()));
     };
     let shows = |lines: &[&str]| {
-        let mut text = String::new();
-        let all = wait_until(WAIT, &lines.join("; "), || {
-            text = w.get("/metrics").text();
+        wait_until(WAIT, &lines.join("; "), || {
+            let text = w.get("/metrics").text();
             lines.iter().all(|wanted| text.lines().any(|l| l == *wanted)).then_some(())
         });
-        all
     };
     shows(&[
         "app_jobs_total 0",
