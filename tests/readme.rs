@@ -229,7 +229,7 @@ fn the_examples_of_services() {
     let service = &plan.services[0];
     assert_eq!((service.id.as_str(), service.address.as_str(), service.ttl), ("web-node1", "10.0.0.9", 15_000));
     let names: Vec<&str> = plan.handlers.iter().map(|h| h.name.as_str()).collect();
-    assert_eq!(names, ["health check of web", "task tidy", "sensor app_queue_length", "wait for service:db"]);
+    assert_eq!(names, ["health check of web", "task tidy", "sensor app_queue_length", "service:db"]);
     assert!(plan.hooks.pre_stop.is_some() && plan.app.as_ref().is_some_and(|a| a.stop_timeout == 4_000));
 }
 

@@ -335,8 +335,7 @@ fn wait_for(plan: &mut Plan, root: &Table, world: &World) {
             Some(name) => watch(plan, root, KEY, name).map_or(Run::Nothing, Run::Instances),
             None => run(root, KEY, one, WAIT.1, world),
         };
-        let shown = if let Run::Request(r) = &run { &r.shown } else { &text }; // without what may be secret
-        let name = ["wait for ", shown].concat();
+        let name = if let Run::Request(r) = &run { r.shown.clone() } else { text }; // without what may be secret
         plan.handlers.push(Handler { name, run, role: Role::Wait, poll: WAIT.0, first: 0 });
     }
 }

@@ -159,17 +159,17 @@ fn what_is_run_beside_the_app() {
         handlers(&[waits, CATALOG, "[[backend]]\nname = 'db'\ntag = 'a'\non_change = 'x'\n"]),
         [
             "on_change of db?a: change 0: $ x for ever, 0 then 0",
-            "wait for tcp://db:5432: wait: tcp db:5432 for 5000, 0 then 1000",
-            "wait for http://x/health: wait: GET http://x/health for 5000, 0 then 1000",
-            "wait for service:db: wait: instances 1, 0 then 1000",
-            "wait for service:db?a: wait: instances 0, 0 then 1000",
-            "wait for test -e /x: wait: ! test -e /x for 5000, 0 then 1000",
-            "wait for test -e /y: wait: $ test -e /y for 5000, 0 then 1000",
+            "tcp://db:5432: wait: tcp db:5432 for 5000, 0 then 1000",
+            "http://x/health: wait: GET http://x/health for 5000, 0 then 1000",
+            "service:db: wait: instances 1, 0 then 1000",
+            "service:db?a: wait: instances 0, 0 then 1000",
+            "test -e /x: wait: ! test -e /x for 5000, 0 then 1000",
+            "test -e /y: wait: $ test -e /y for 5000, 0 then 1000",
         ]
     );
     assert_eq!(
         handlers(&["wait_for = 'tcp://[::1]:1'\n", APP]),
-        ["wait for tcp://[::1]:1: wait: tcp [::1]:1 for 5000, 0 then 1000"]
+        ["tcp://[::1]:1: wait: tcp [::1]:1 for 5000, 0 then 1000"]
     );
 }
 
