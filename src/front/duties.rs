@@ -2,12 +2,10 @@
 //! and go, hooks, tasks, coprocesses, sensors, and what is waited for. It runs nothing and asks nobody.
 
 use super::options::Options;
-use super::sources::{instances, is_service, services};
+use super::sources::{instances, is_made_of, is_service, services};
 use super::table::{Keys, Table};
 use super::{Host, World, check, interfaces, native};
-use crate::plan::{
-    ALWAYS, Command, Handler, Hooks, Millis, Plan, Role, Run, Sensor, SensorKind, Service, UNLIMITED, Watch,
-};
+use crate::plan::{ALWAYS, Handler, Hooks, Millis, Plan, Role, Run, Sensor, SensorKind, Service, UNLIMITED, Watch};
 use crate::text::fill;
 use crate::value::Value;
 
@@ -29,36 +27,40 @@ static TASK: Keys = "name command interval timeout";
 static COPROCESS: Keys = "name command restarts";
 static SENSOR: Keys = "name help type interval check timeout";
 
+/// What all tables are read with.
+struct Around<'a> {
+    root: &'a Table<'a>,
+    options: &'a Options,
+    world: &'a World<'a>,
+    host: Host,
+}
+
+/// Adds what a table says.
+type Add = fn(&mut Plan, &Table, &Around);
+
+/// The lists of tables, their keys, and what they add.
+static LISTS: [(&str, Keys, Add); 5] = [
+    ("service", SERVICE, service),
+    ("backend", BACKEND, backend),
+    ("task", TASK, task),
+    ("coprocess", COPROCESS, coprocess),
+    ("sensor", SENSOR, sensor),
+];
+
 /// Adds all of it to the plan, whose templates have their watches already and whose app is known.
 #[inline(never)]
 pub fn read(plan: &mut Plan, root: &Table, options: &Options, world: &World) {
-    let watched = ["service", "backend"].into_iter().find(|key| root.has(key));
-    if let Some(key) = watched.filter(|_| plan.catalog.is_none()) {
-        root.wrong(key, "needs to know where services are: [catalog] with its `url`, or --catalog URL");
-    }
-    let host = (world.host)();
-    for t in root.tables("service") {
-        service(plan, &t, &host, world);
-    }
-    for t in root.tables("backend") {
-        backend(plan, &t);
+    let around = Around { root, options, world, host: (world.host)() };
+    for (key, keys, add) in LISTS {
+        for t in root.tables(key) {
+            if plan.catalog.is_none() && matches!(key, "service" | "backend") {
+                root.wrong(key, "needs to know where services are: [catalog] with its `url`, or --catalog URL");
+            }
+            t.only(keys);
+            add(plan, &t, &around);
+        }
     }
     hooks(plan, root, options);
-    for t in root.tables("task") {
-        t.only(TASK);
-        let poll = span(&t, "interval", None);
-        let run = required(&t, "command", span(&t, "timeout", Some(poll)));
-        add(plan, &t, "task", Handler { name: String::new(), run, role: Role::Task, poll, first: poll });
-    }
-    for t in root.tables("coprocess") {
-        t.only(COPROCESS);
-        let role = Role::Coprocess(restarts(&t));
-        let run = required(&t, "command", UNLIMITED);
-        add(plan, &t, "coprocess", Handler { name: String::new(), run, role, poll: 0, first: 0 });
-    }
-    for t in root.tables("sensor") {
-        sensor(plan, &t, root, options);
-    }
     wait_for(plan, root, world);
     if let Some(control) = root.parsed("control", super::options::control)
         && !options.is_set("control")
@@ -66,8 +68,19 @@ pub fn read(plan: &mut Plan, root: &Table, options: &Options, world: &World) {
         plan.control = control;
     }
     if !plan.services.is_empty() || !plan.handlers.is_empty() || has_hooks(&plan.hooks) {
-        environment(plan, &host);
+        environment(plan, &around.host);
     }
+}
+
+fn task(plan: &mut Plan, t: &Table, _: &Around) {
+    let poll = span(t, "interval", None);
+    let run = required(t, "command", span(t, "timeout", Some(poll)));
+    add_named(plan, t, "task ", run, Role::Task, (poll, poll));
+}
+
+fn coprocess(plan: &mut Plan, t: &Table, _: &Around) {
+    let run = required(t, "command", UNLIMITED);
+    add_named(plan, t, "coprocess ", run, Role::Coprocess(restarts(t)), (0, 0));
 }
 
 /// With `once` there is no app to do it for.
@@ -91,8 +104,11 @@ fn has_hooks(hooks: &Hooks) -> bool {
 fn environment(plan: &mut Plan, host: &Host) {
     plan.env.push(("PILOTFISH_PID".to_string(), host.pid.to_string()));
     for s in &plan.services {
-        let name = s.name.replace(['-', '.'], "_").to_ascii_uppercase();
-        let name = ["PILOTFISH_", &name, "_IP"].concat();
+        let mut name = "PILOTFISH_".to_string();
+        for c in s.name.chars() {
+            name.push(if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+        }
+        name.push_str("_IP");
         // Of several of one name, the first.
         if !plan.env.iter().any(|(n, _)| *n == name) {
             plan.env.push((name, s.address.clone()));
@@ -134,24 +150,30 @@ fn run(t: &Table, key: &str, value: &Value, timeout: Millis, world: &World) -> R
     native::command_of(t, key, value, timeout).map_or(Run::Nothing, Run::Command)
 }
 
-/// Adds a handler. Without a name it is called by its number.
+/// Adds a handler; its first time is so long after the app's start.
 #[inline(never)]
-fn add(plan: &mut Plan, t: &Table, what: &str, mut handler: Handler) {
+fn add(plan: &mut Plan, name: String, run: Run, role: Role, (first, poll): (Millis, Millis)) -> bool {
+    let is_new = !plan.handlers.iter().any(|h| h.name == name);
+    plan.handlers.push(Handler { name, run, role, poll, first });
+    is_new
+}
+
+/// The same by the name of a table. Without one it is called by its number.
+#[inline(never)]
+fn add_named(plan: &mut Plan, t: &Table, what: &str, run: Run, role: Role, times: (Millis, Millis)) {
     let mut name = t.str("name").unwrap_or("").to_string();
     if name.is_empty() {
         let same = plan.handlers.iter().filter(|h| h.name.starts_with(what)).count();
         name = same.saturating_add(1).to_string();
     }
-    handler.name = [what, " ", &name].concat();
-    if plan.handlers.iter().any(|h| h.name == handler.name) {
+    if !add(plan, [what, &name].concat(), run, role, times) {
         t.wrong("name", "is another one's name already");
     }
-    plan.handlers.push(handler);
 }
 
 #[inline(never)]
-fn service(plan: &mut Plan, t: &Table, host: &Host, world: &World) {
-    t.only(SERVICE);
+fn service(plan: &mut Plan, t: &Table, around: &Around) {
+    let host = &around.host;
     let name = t.required("name");
     if !is_service(name) {
         t.wrong("name", "must be made of letters, digits, `-`, `_` and `.`, with one of the first two in front");
@@ -171,10 +193,10 @@ fn service(plan: &mut Plan, t: &Table, host: &Host, world: &World) {
         t.wrong("ttl", "must be whole seconds, and not less than `interval`");
     }
     let timeout = span(t, "health_timeout", Some(poll));
-    let run = t.get("health").map_or(Run::Nothing, |health| run(t, "health", health, timeout, world));
+    let run = t.get("health").map_or(Run::Nothing, |health| run(t, "health", health, timeout, around.world));
     let what = ["health check of ", if t.has("id") { &id } else { name }].concat();
     let role = Role::Health(plan.services.len());
-    plan.handlers.push(Handler { name: what, run, role, poll, first: 0 });
+    add(plan, what, run, role, (0, poll));
     plan.services.push(Service {
         id,
         name: name.to_string(),
@@ -193,11 +215,10 @@ fn service(plan: &mut Plan, t: &Table, host: &Host, world: &World) {
 fn address(t: &Table, host: &Host) -> String {
     let specs = t.strs("interfaces");
     if let Some(said) = t.str("address") {
-        let is_name = said.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if specs.is_some() {
             t.wrong("address", "and `interfaces` are two ways to say where it is: only one of them counts");
         }
-        if said.is_empty() || (!is_name && said.parse::<std::net::Ipv6Addr>().is_err()) {
+        if !is_made_of(said, b"-_.") && said.parse::<std::net::Ipv6Addr>().is_err() {
             t.wrong("address", "must be an address or a name, without a port or brackets");
         }
         return said.to_string();
@@ -214,8 +235,7 @@ fn address(t: &Table, host: &Host) -> String {
 }
 
 #[inline(never)]
-fn backend(plan: &mut Plan, t: &Table) {
-    t.only(BACKEND);
+fn backend(plan: &mut Plan, t: &Table, _: &Around) {
     let mut text = t.required("name").to_string();
     if let Some(tag) = t.str("tag") {
         text.push('?');
@@ -223,12 +243,9 @@ fn backend(plan: &mut Plan, t: &Table) {
     }
     let run = required(t, "on_change", span(t, "timeout", Some(UNLIMITED)));
     let Some(watch) = watch(plan, t, "name", &text) else { return };
-    let handler =
-        Handler { name: ["on_change of ", &text].concat(), run, role: Role::Change(watch), poll: 0, first: 0 };
-    if plan.handlers.iter().any(|h| h.name == handler.name) {
+    if !add(plan, ["on_change of ", &text].concat(), run, Role::Change(watch), (0, 0)) {
         t.wrong("name", "and `tag` are another backend's already");
     }
-    plan.handlers.push(handler);
 }
 
 /// The watch of a service's instances, made where there is none.
@@ -256,14 +273,13 @@ fn watch(plan: &mut Plan, t: &Table, key: &str, text: &str) -> Option<usize> {
 fn hooks(plan: &mut Plan, root: &Table, options: &Options) {
     let t = root.table("hooks");
     t.only(HOOKS);
-    let hook = |key: &str, usual: Millis| -> Option<Command> {
-        native::command(&t, key, span(&t, &[key, "_timeout"].concat(), Some(usual)))
-    };
-    plan.hooks = Hooks {
-        pre_start: hook("pre_start", UNLIMITED),
-        pre_stop: hook("pre_stop", PRE_STOP),
-        post_stop: hook("post_stop", POST_STOP),
-    };
+    for (key, usual, hook) in [
+        ("pre_start", UNLIMITED, &mut plan.hooks.pre_start),
+        ("pre_stop", PRE_STOP, &mut plan.hooks.pre_stop),
+        ("post_stop", POST_STOP, &mut plan.hooks.post_stop),
+    ] {
+        *hook = native::command(&t, key, span(&t, &[key, "_timeout"].concat(), Some(usual)));
+    }
     let is_said = root.table("app").has("stop_timeout") || options.is_set("stop-timeout");
     if let Some(app) = plan.app.as_mut().filter(|_| !is_said) {
         for (is_there, time) in [
@@ -302,12 +318,10 @@ fn kind(text: &str) -> super::options::Read<SensorKind> {
 }
 
 #[inline(never)]
-fn sensor(plan: &mut Plan, t: &Table, root: &Table, options: &Options) {
-    t.only(SENSOR);
+fn sensor(plan: &mut Plan, t: &Table, around: &Around) {
     let name = t.required("name");
-    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
-    let is_name = name.starts_with(is_first) && name.chars().all(|c| is_first(c) || c.is_ascii_digit());
-    if !is_name || name.starts_with("pilotfish_") {
+    let is_number = name.starts_with(|c: char| c.is_ascii_digit());
+    if !is_made_of(name, b"_:") || is_number || name.starts_with("pilotfish_") {
         t.wrong(
             "name",
             "must be a metric's: letters, digits and `_`, no digit in front, and not pilotfish_, which are ours",
@@ -315,13 +329,13 @@ fn sensor(plan: &mut Plan, t: &Table, root: &Table, options: &Options) {
     }
     t.required("type");
     let kind = t.parsed("type", kind).unwrap_or(SensorKind::Gauge);
-    if !root.table("telemetry").has("listen") && !options.is_set("listen") {
+    if !around.root.table("telemetry").has("listen") && !around.options.is_set("listen") {
         t.wrong("name", "is shown to nobody: `listen` of [telemetry], or --listen, says where /metrics is");
     }
     let poll = span(t, "interval", None);
     let run = required(t, "check", span(t, "timeout", Some(poll)));
     let role = Role::Sensor(plan.sensors.len());
-    add(plan, t, "sensor", Handler { name: String::new(), run, role, poll, first: 0 });
+    add_named(plan, t, "sensor ", run, role, (0, poll));
     plan.sensors.push(Sensor { name: name.to_string(), help: t.str("help").unwrap_or("").to_string(), kind });
 }
 
@@ -336,7 +350,7 @@ fn wait_for(plan: &mut Plan, root: &Table, world: &World) {
             None => run(root, KEY, one, WAIT.1, world),
         };
         let name = if let Run::Request(r) = &run { r.shown.clone() } else { text }; // without what may be secret
-        plan.handlers.push(Handler { name, run, role: Role::Wait, poll: WAIT.0, first: 0 });
+        add(plan, name, run, Role::Wait, (0, WAIT.0));
     }
 }
 

@@ -137,8 +137,13 @@ pub fn instances(text: &str) -> options::Read<String> {
 
 /// Whether a service may be called so: it stands in URLs, in keys and in the names of variables.
 pub fn is_service(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    is_made_of(name, b"-_.") && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// Whether there is nothing in it but letters, digits and these; and something.
+#[inline(never)]
+pub fn is_made_of(text: &str, also: &[u8]) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || also.contains(&b))
 }
 
 /// Adds a source, and gives the prefix of its keys.
