@@ -116,7 +116,10 @@ fn what_a_configuration_says_is_checked_key_by_key() {
             "[[template]]\ndest = '/x'\nsrc = '/nowhere/x.tmpl'\n",
             "cannot read the template /nowhere/x.tmpl: No such file or directory",
         ),
-        ("[template]\ndest = '/x'\n", "PILOTFISH_CONFIG:1: `template` must be a list of tables, [[...]]"),
+        (
+            "[template]\ndest = '/x'\n",
+            "PILOTFISH_CONFIG:1: `template` must be a list of tables: [[...]] in TOML, [{...}] in JSON",
+        ),
         (
             "[app]\nreload = 'HUP'\n",
             "PILOTFISH_CONFIG:1: `app.command` is missing, and no program is on the command line",
@@ -442,7 +445,8 @@ fn options_and_their_values_are_checked() {
 fn source_urls_are_checked() {
     let what = "expected consul://host:port/prefix, consul+https://host:port/prefix, consul+unix:///path, \
                 etcd://host:port/prefix, etcd+https://host:port/prefix, etcd2://host:port/prefix, \
-                etcd2+https://host:port/prefix, k8s://namespace/configmap/name, dir:/folder, file:/a.yaml,/b.json or env:";
+                etcd2+https://host:port/prefix, k8s://namespace/configmap/name, dir:/folder, file:/a.yaml,/b.json, \
+                services: or env:";
     let address = "expected host:port, http://host:port, https://host:port or unix:///path";
     for (url, message) in [
         ("", what.to_string()),

@@ -218,7 +218,7 @@ fn address(t: &Table, host: &Host) -> String {
         if specs.is_some() {
             t.wrong("address", "and `interfaces` are two ways to say where it is: only one of them counts");
         }
-        if !is_made_of(said, b"-_.") && said.parse::<std::net::Ipv6Addr>().is_err() {
+        if !is_made_of(said, b"-_.") && said.parse::<std::net::IpAddr>().is_err() {
             t.wrong("address", "must be an address or a name, without a port or brackets");
         }
         return said.to_string();
