@@ -5,7 +5,9 @@ use super::options::Options;
 use super::sources::{instances, is_made_of, is_service, services};
 use super::table::{Keys, Table};
 use super::{Host, World, check, interfaces, native};
-use crate::plan::{ALWAYS, Handler, Hooks, Millis, Plan, Role, Run, Sensor, SensorKind, Service, UNLIMITED, Watch};
+use crate::plan::{
+    ALWAYS, Command, Handler, Hooks, Millis, Plan, Role, Run, Sensor, SensorKind, Service, UNLIMITED, Watch,
+};
 use crate::text::fill;
 use crate::value::Value;
 
@@ -273,13 +275,9 @@ fn watch(plan: &mut Plan, t: &Table, key: &str, text: &str) -> Option<usize> {
 fn hooks(plan: &mut Plan, root: &Table, options: &Options) {
     let t = root.table("hooks");
     t.only(HOOKS);
-    for (key, usual, hook) in [
-        ("pre_start", UNLIMITED, &mut plan.hooks.pre_start),
-        ("pre_stop", PRE_STOP, &mut plan.hooks.pre_stop),
-        ("post_stop", POST_STOP, &mut plan.hooks.post_stop),
-    ] {
-        *hook = native::command(&t, key, span(&t, &[key, "_timeout"].concat(), Some(usual)));
-    }
+    plan.hooks.pre_start = hook(&t, "pre_start", UNLIMITED);
+    plan.hooks.pre_stop = hook(&t, "pre_stop", PRE_STOP);
+    plan.hooks.post_stop = hook(&t, "post_stop", POST_STOP);
     let is_said = root.table("app").has("stop_timeout") || options.is_set("stop-timeout");
     if let Some(app) = plan.app.as_mut().filter(|_| !is_said) {
         for (is_there, time) in [
@@ -290,6 +288,11 @@ fn hooks(plan: &mut Plan, root: &Table, options: &Options) {
             app.stop_timeout = app.stop_timeout.saturating_sub(if is_there { time } else { 0 });
         }
     }
+}
+
+#[inline(never)]
+fn hook(t: &Table, key: &str, usual: Millis) -> Option<Command> {
+    native::command(t, key, span(t, &[key, "_timeout"].concat(), Some(usual)))
 }
 
 /// How often a coprocess is started again.

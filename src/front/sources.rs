@@ -78,22 +78,28 @@ pub fn catalog(plan: &mut Plan, root: &Table, options: &Options, world: &World) 
         None => return Ok(()),
     };
     t.document().verdict()?;
-    let found = source(plan, url, &t, options, world).and_then(|prefix| {
-        let bare = prefix == "/";
-        match plan.sources.pop().map(|s| s.kind) {
-            Some(SourceKind::Consul(c)) if bare => Ok(Catalog::Consul(c)),
-            Some(SourceKind::Etcd(e)) => Ok(Catalog::Etcd(Box::new(e), if bare { SERVICES.to_string() } else { prefix })),
-            _ => Err(Error::config(
-                "services are in consul://host:port, consul+https://host:port, consul+unix:///path, etcd://host:port/prefix, \
-                 etcd+https://host:port/prefix, etcd2://host:port/prefix or etcd2+https://host:port/prefix",
-            )),
-        }
-    });
+    let prefix = source(plan, url, &t, options, world);
     t.document().verdict()?;
-    plan.catalog = Some(found.map_err(|e| match said {
-        Some(url) => at_option("catalog", url, &e),
+    let wrong = |e: &Error| match said {
+        Some(url) => at_option("catalog", url, e),
         None => t.error("url", &["is no catalog: ", &e.text].concat()),
-    })?);
+    };
+    let mut prefix = prefix.map_err(|e| wrong(&e))?;
+    let is_bare = prefix == "/";
+    if is_bare {
+        prefix = SERVICES.to_string();
+    }
+    plan.catalog = match plan.sources.pop().map(|s| s.kind) {
+        Some(SourceKind::Consul(c)) if is_bare => Some(Catalog::Consul(c)),
+        Some(SourceKind::Etcd(e)) => Some(Catalog::Etcd(Box::new(e), prefix)),
+        _ => None,
+    };
+    if plan.catalog.is_none() {
+        return Err(wrong(&Error::config(
+            "services are in consul://host:port, consul+https://host:port, consul+unix:///path, etcd://host:port/prefix, \
+             etcd+https://host:port/prefix, etcd2://host:port/prefix or etcd2+https://host:port/prefix",
+        )));
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::front::{self, Invocation};
-use crate::plan::{Catalog, Command, Form, Secret, SourceKind};
+use crate::plan::{Catalog, Form, Secret, SourceKind};
 
 const CATALOG: &str = "[catalog]\nurl = 'consul://h:1'\n";
 const APP: &str = "[app]\ncommand = ['x']\n";
