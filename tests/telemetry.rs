@@ -196,7 +196,7 @@ fn sensors_measure_what_their_commands_print() {
         [("counter", "app_jobs_total"), ("gauge", "app_queue"), ("histogram", "app_seconds"), ("summary", "app_bytes")]
     {
         more += &format!(
-            "[[sensor]]\nname = '{name}'\nhelp = 'Of the {kind}.'\ntype = '{kind}'\ninterval = '20ms'\n\
+            "[[sensor]]\nname = '{name}'\nhelp = 'Of the {kind}.'\ntype = '{kind}'\ninterval = '20ms'\ntimeout = '30s'\n\
              check = ['sh', '-c', 'cat $D/{kind} 2>/dev/null && rm $D/{kind}']\n"
         );
     }
@@ -217,10 +217,15 @@ fn sensors_measure_what_their_commands_print() {
         wait_until(WAIT, "the value to be taken", || (!w.dir.join(kind).exists()).then_some(()));
     };
     let shows = |lines: &[&str]| {
-        wait_until(WAIT, &lines.join("; "), || {
+        let start = Instant::now();
+        loop {
             let text = w.get("/metrics").text();
-            lines.iter().all(|wanted| text.lines().any(|l| l == *wanted)).then_some(())
-        });
+            match lines.iter().find(|wanted| !text.lines().any(|l| l == **wanted)) {
+                None => return,
+                Some(line) if start.elapsed() > WAIT => proc.fail(&format!("{line} is not in:\n{text}")),
+                Some(_) => std::thread::sleep(millis(10)),
+            }
+        }
     };
     shows(&[
         "app_jobs_total 0",
