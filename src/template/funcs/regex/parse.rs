@@ -1,7 +1,6 @@
 //! From a regular expression to the steps that find it, with Go's words for what is wrong.
 
-use super::{Place, Regex, Step};
-use crate::text::fill;
+use super::{Op, Regex, Step};
 
 /// Groups nest no deeper.
 const DEEPEST: usize = 100;
@@ -10,478 +9,306 @@ const LONGEST: usize = 10_000;
 /// Most repetitions that a `{n,m}` may ask for.
 const MOST: usize = 1_000;
 
-type Read<T> = Result<T, String>;
+const DIGIT: &[(char, char)] = &[('0', '9')];
+const SPACE: &[(char, char)] = &[('\t', '\n'), ('\u{c}', '\r'), (' ', ' ')];
+const WORD: &[(char, char)] = &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')];
 
 struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-    steps: Vec<Step>,
-    names: Vec<String>,
-    flags: Flags,
+    rest: std::str::Chars<'a>,
+    made: Regex,
+    /// What the flags `i`, `m` and `s` say.
+    flags: [bool; 3],
 }
 
-#[derive(Clone, Copy)]
-struct Flags {
-    any_case: bool,
-    many_lines: bool,
-    dot_is_all: bool,
-    is_lazy: bool,
-}
-
-static DIGIT: &[(char, char)] = &[('0', '9')];
-static SPACE: &[(char, char)] = &[('\t', '\n'), ('\u{c}', '\r'), (' ', ' ')];
-/// What a word is made of.
-pub static WORD: &[(char, char)] = &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')];
-
-/// Classes with a name of their own: `[[:alpha:]]`.
-static NAMED: &[(&str, &[(char, char)])] = &[
-    ("alnum", &[('0', '9'), ('A', 'Z'), ('a', 'z')]),
-    ("alpha", &[('A', 'Z'), ('a', 'z')]),
-    ("ascii", &[('\0', '\u{7f}')]),
-    ("blank", &[('\t', '\t'), (' ', ' ')]),
-    ("cntrl", &[('\0', '\u{1f}'), ('\u{7f}', '\u{7f}')]),
-    ("digit", DIGIT),
-    ("graph", &[('!', '~')]),
-    ("lower", &[('a', 'z')]),
-    ("print", &[(' ', '~')]),
-    ("punct", &[('!', '/'), (':', '@'), ('[', '`'), ('{', '~')]),
-    ("space", &[('\t', '\r'), (' ', ' ')]),
-    ("upper", &[('A', 'Z')]),
-    ("word", WORD),
-    ("xdigit", &[('0', '9'), ('A', 'F'), ('a', 'f')]),
-];
+/// Why it is no expression.
+type Read<T> = Result<T, &'static str>;
 
 /// Compiles it.
 ///
 /// # Errors
 /// What is wrong with it, in Go's words.
-pub fn parse(text: &str) -> Read<Regex> {
-    let flags = Flags { any_case: false, many_lines: false, dot_is_all: false, is_lazy: false };
-    let mut p = Parser { text, at: 0, steps: vec![Step::Save(0)], names: vec![String::new()], flags };
-    p.choice(0)?;
-    if p.peek().is_some() {
-        return p.fail("unexpected )", p.text);
-    }
-    p.add(Step::Save(1))?;
-    p.add(Step::Match)?;
-    Ok(Regex { steps: p.steps, names: p.names })
+#[inline(never)]
+pub fn parse(text: &str) -> Result<Regex, String> {
+    let made = Regex { steps: Vec::new(), ranges: Vec::new(), groups: 1 };
+    let mut p = Parser { rest: text.chars(), made, flags: [false; 3] };
+    let why = match p.group(0, 0) {
+        Ok(()) if p.rest.as_str().is_empty() => {
+            p.add(Op::Match, 0, 0);
+            return Ok(p.made);
+        }
+        Ok(()) => "unexpected )",
+        Err(why) => why,
+    };
+    Err(crate::text::fill("error parsing regexp: %: `%`", &[why, text]))
 }
 
 impl Parser<'_> {
-    fn rest(&self) -> &str {
-        self.text.get(self.at..).unwrap_or("")
-    }
-
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+        self.rest.clone().next()
     }
 
-    fn next(&mut self) -> Option<char> {
-        let c = self.peek()?;
-        self.at += c.len_utf8();
-        Some(c)
-    }
-
-    fn eat(&mut self, word: &str) -> bool {
-        let is_there = self.rest().starts_with(word);
-        self.at += if is_there { word.len() } else { 0 };
-        is_there
+    fn eat(&mut self, c: char) -> bool {
+        let is_it = self.peek() == Some(c);
+        if is_it {
+            self.rest.next();
+        }
+        is_it
     }
 
     #[inline(never)]
-    fn fail<T>(&self, why: &str, what: &str) -> Read<T> {
-        Err(fill("error parsing regexp: %: `%`", &[why, what]))
+    fn add(&mut self, op: Op, a: isize, b: isize) {
+        self.made.steps.push(Step(op, a, b));
     }
 
-    fn add(&mut self, step: Step) -> Read<()> {
-        if self.steps.len() >= LONGEST {
-            return self.fail("expression too large", self.text);
-        }
-        self.steps.push(step);
-        Ok(())
+    fn here(&self) -> usize {
+        self.made.steps.len()
     }
 
-    /// Makes room for a step before others.
-    fn insert(&mut self, at: usize, step: Step) -> Read<()> {
-        self.add(Step::Match)?;
-        self.steps.pop();
-        let steps = self.steps.split_off(at);
-        self.steps.push(step);
-        self.steps.extend(steps.into_iter().map(|s| moved(&s, at, 1)));
-        Ok(())
-    }
-
-    /// `a|b`, up to a `)` or the end.
-    fn choice(&mut self, depth: usize) -> Read<()> {
-        if depth > DEEPEST {
-            return self.fail("expression nests too deeply", self.text);
-        }
+    /// Alternatives up to a `)` or the end, with what keeps them in their slots.
+    #[inline(never)]
+    fn group(&mut self, depth: usize, slot: isize) -> Read<()> {
+        let flags = self.flags;
+        self.add(Op::Save, slot, 0);
         let mut jumps = Vec::new();
         loop {
-            let start = self.steps.len();
-            self.sequence(depth)?;
-            if !self.eat("|") {
+            let start = self.here();
+            while self.peek().is_some_and(|c| !matches!(c, '|' | ')')) {
+                let atom = self.here();
+                self.atom(depth)?;
+                // Flags alone are nothing that may come again.
+                if self.here() > atom {
+                    self.repeats(atom)?;
+                }
+            }
+            if !self.eat('|') {
                 break;
             }
-            self.insert(start, Step::Jump(0))?;
-            jumps.push(self.steps.len());
-            self.add(Step::Jump(0))?;
-            self.patch(start, Step::Split(start + 1, self.steps.len()));
+            let len = self.here() - start;
+            self.made.steps.insert(start, Step(Op::Split, 1, len as isize + 2));
+            jumps.push(self.here());
+            self.add(Op::Jump, 0, 0);
         }
+        let end = self.here();
         for jump in jumps {
-            self.patch(jump, Step::Jump(self.steps.len()));
-        }
-        Ok(())
-    }
-
-    fn patch(&mut self, at: usize, step: Step) {
-        if let Some(slot) = self.steps.get_mut(at) {
-            *slot = step;
-        }
-    }
-
-    fn sequence(&mut self, depth: usize) -> Read<()> {
-        while let Some(c) = self.peek() {
-            if matches!(c, '|' | ')') {
-                break;
-            }
-            let start = self.steps.len();
-            let from = self.at;
-            self.atom(depth)?;
-            // Flags alone are nothing that may come again.
-            if self.steps.len() > start {
-                self.repeats(start, from)?;
+            if let Some(step) = self.made.steps.get_mut(jump) {
+                step.1 = (end - jump) as isize;
             }
         }
+        self.add(Op::Save, slot + 1, 0);
+        self.flags = flags;
         Ok(())
     }
 
     /// What stands behind an atom: how often it may come.
     #[inline(never)]
-    fn repeats(&mut self, start: usize, from: usize) -> Read<()> {
-        let mut count = 0;
-        loop {
-            let at = self.at;
-            let (least, most) = match self.peek() {
-                Some('*') => (0, None),
-                Some('+') => (1, None),
-                Some('?') => (0, Some(1)),
-                Some('{') => match braces(self.rest()) {
-                    Some((len, least, most)) => {
-                        self.at += len - 1;
-                        (least, most)
+    fn repeats(&mut self, start: usize) -> Read<()> {
+        let (least, most) = match self.peek() {
+            Some('*') => (0, None),
+            Some('+') => (1, None),
+            Some('?') => (0, Some(1)),
+            Some('{') => match braces(self.rest.as_str()) {
+                Some((least, most)) => {
+                    while self.peek().is_some_and(|c| c != '}') {
+                        self.rest.next();
                     }
-                    None => return Ok(()),
-                },
-                _ => return Ok(()),
-            };
-            self.at += 1;
-            let operator = self.text.get(at..self.at).unwrap_or("");
-            if least > MOST || most.is_some_and(|most| most > MOST || most < least) {
-                return self.fail("invalid repeat count", operator);
-            }
-            count += 1;
-            if count > 1 {
-                return self.fail("invalid nested repetition operator", self.text.get(from..self.at).unwrap_or(""));
-            }
-            let is_lazy = self.eat("?") != self.flags.is_lazy;
-            self.repeat(start, least, most, is_lazy)?;
-        }
-    }
-
-    /// The steps from `start` on, so often.
-    fn repeat(&mut self, start: usize, least: usize, most: Option<usize>, is_lazy: bool) -> Read<()> {
-        let split =
-            |to: usize, else_to: usize| if is_lazy { Step::Split(else_to, to) } else { Step::Split(to, else_to) };
-        let unit: Vec<Step> = self.steps.split_off(start);
-        let len = unit.len();
-        let again = |p: &mut Self| -> Read<()> {
-            let at = p.steps.len();
-            for step in &unit {
-                p.add(match step {
-                    Step::Jump(to) => Step::Jump(to - start + at),
-                    Step::Split(a, b) => Step::Split(a - start + at, b - start + at),
-                    other => moved(other, usize::MAX, 0),
-                })?;
-            }
-            Ok(())
-        };
-        for _ in 0..least {
-            again(self)?;
-        }
-        match most {
-            // x* is a loop in front of which one may leave it.
-            None => {
-                let head = self.steps.len();
-                self.add(split(head + 1, head + len + 2))?;
-                again(self)?;
-                self.add(Step::Jump(head))?;
-            }
-            Some(most) => {
-                let end = self.steps.len() + (most - least) * (len + 1);
-                for _ in least..most {
-                    let head = self.steps.len();
-                    self.add(split(head + 1, end))?;
-                    again(self)?;
+                    (least, most)
                 }
-            }
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        self.rest.next();
+        if least.max(most.unwrap_or(least)) > MOST || most.is_some_and(|most| most < least) {
+            return Err("invalid repeat count");
+        }
+        let is_lazy = self.eat('?');
+        if matches!(self.peek(), Some('*' | '+' | '?')) {
+            return Err("invalid nested repetition operator");
+        }
+        let unit = self.made.steps.split_off(start);
+        let len = unit.len() + 1;
+        if start + len * (most.unwrap_or(least) + 1) > LONGEST {
+            return Err("expression too large");
+        }
+        for _ in 0..least {
+            self.made.steps.extend_from_slice(&unit);
+        }
+        // One that may be left out has a way around it, and all behind it.
+        let others = most.map_or(1, |most| most - least);
+        for i in 0..others {
+            let around = ((others - i) * len + usize::from(most.is_none())) as isize;
+            let (a, b) = if is_lazy { (around, 1) } else { (1, around) };
+            self.add(Op::Split, a, b);
+            self.made.steps.extend_from_slice(&unit);
+        }
+        if most.is_none() {
+            self.add(Op::Jump, -(len as isize), 0);
         }
         Ok(())
     }
 
     #[inline(never)]
     fn atom(&mut self, depth: usize) -> Read<()> {
-        let from = self.at;
-        let Some(c) = self.next() else { return Ok(()) };
-        let Flags { many_lines, dot_is_all, .. } = self.flags;
+        let Some(c) = self.rest.next() else { return Ok(()) };
+        let [_, many_lines, dot_is_all] = self.flags;
+        let from = self.made.ranges.len();
+        let mut op = Op::Class;
+        let place = match (c, self.peek()) {
+            ('^', _) if many_lines => Op::LineStart,
+            ('^', _) => Op::Start,
+            ('$', _) if many_lines => Op::LineEnd,
+            ('$', _) => Op::End,
+            ('\\', Some('A')) => Op::Start,
+            ('\\', Some('z')) => Op::End,
+            ('\\', Some('b')) => Op::Word,
+            ('\\', Some('B')) => Op::NoWord,
+            _ => Op::Match,
+        };
+        if place != Op::Match {
+            if c == '\\' {
+                self.rest.next();
+            }
+            self.add(place, 0, 0);
+            return Ok(());
+        }
         match c {
-            '(' => self.group(depth, from),
-            '[' => self.class(from),
-            '.' if dot_is_all => self.add(Step::Class(Vec::new(), true)),
-            '.' => self.add(Step::Class(vec![('\n', '\n')], true)),
-            '^' => self.add(Step::At(if many_lines { Place::LineStart } else { Place::Start })),
-            '$' => self.add(Step::At(if many_lines { Place::LineEnd } else { Place::End })),
-            '*' | '+' | '?' => {
-                let operator = c.to_string();
-                self.fail("missing argument to repetition operator", &operator)
-            }
-            '\\' => {
-                let place = match self.peek() {
-                    Some('A') => Some(Place::Start),
-                    Some('z') => Some(Place::End),
-                    Some('b') => Some(Place::Word),
-                    Some('B') => Some(Place::NoWord),
-                    _ => None,
-                };
-                if let Some(place) = place {
-                    self.at += 1;
-                    return self.add(Step::At(place));
-                }
-                let mut ranges = Vec::new();
-                match self.escape(&mut ranges)? {
-                    Some(c) => self.literal(c),
-                    None => self.ranges(ranges, false),
-                }
-            }
-            _ => self.literal(c),
-        }
-    }
-
-    fn literal(&mut self, c: char) -> Read<()> {
-        self.ranges(vec![(c, c)], false)
-    }
-
-    fn ranges(&mut self, mut ranges: Vec<(char, char)>, is_other: bool) -> Read<()> {
-        if self.flags.any_case {
-            for i in 0..ranges.len() {
-                let Some((from, to)) = ranges.get(i).copied() else { break };
-                // Letters of ASCII by their range, others one by one where they stand alone.
-                for (low, other) in [('a', 'A'), ('A', 'a')] {
-                    let (a, z) = (from.max(low), to.min(shifted('z', 'a', low)));
-                    if a <= z {
-                        ranges.push((shifted(a, low, other), shifted(z, low, other)));
+            '(' => {
+                let flags = self.flags;
+                let mut slot = self.made.groups * 2;
+                if self.eat('?') {
+                    slot = super::NONE / 4; // nobody's
+                    loop {
+                        match self.rest.next() {
+                            Some(':') => break,
+                            // To the end of the group it stands in.
+                            Some(')') => return Ok(()),
+                            Some('i') => self.flags[0] = true,
+                            Some('m') => self.flags[1] = true,
+                            Some('s') => self.flags[2] = true,
+                            _ => return Err("invalid or unsupported Perl syntax"),
+                        }
                     }
-                }
-                if from == to && !from.is_ascii() {
-                    let text = String::from(from);
-                    for other in [crate::case::lower(&text), crate::case::upper(&text)] {
-                        ranges.extend(other.chars().next().map(|c| (c, c)));
-                    }
-                }
-            }
-        }
-        self.add(Step::Class(ranges, is_other))
-    }
-
-    /// What follows a backslash: a character, or a class, whose ranges are added.
-    #[inline(never)]
-    fn escape(&mut self, ranges: &mut Vec<(char, char)>) -> Read<Option<char>> {
-        let from = self.at - 1;
-        let Some(c) = self.next() else { return self.fail("trailing backslash at end of expression", "") };
-        let (class, is_other) = match c {
-            'd' | 'D' => (DIGIT, c == 'D'),
-            's' | 'S' => (SPACE, c == 'S'),
-            'w' | 'W' => (WORD, c == 'W'),
-            _ => (&[][..], false),
-        };
-        if !class.is_empty() {
-            add_class(ranges, class, is_other);
-            return Ok(None);
-        }
-        let found = match c {
-            'a' => Some('\u{7}'),
-            'f' => Some('\u{c}'),
-            'n' => Some('\n'),
-            'r' => Some('\r'),
-            't' => Some('\t'),
-            'v' => Some('\u{b}'),
-            'x' => {
-                let digits = if self.eat("{") {
-                    let end = self.rest().find('}').unwrap_or(0);
-                    let digits = self.rest().get(..end).unwrap_or("").to_string();
-                    self.at += end + 1;
-                    digits
                 } else {
-                    let digits: String = self.rest().chars().take(2).filter(char::is_ascii_hexdigit).collect();
-                    self.at += digits.len();
-                    digits
-                };
-                let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
-                u32::from_str_radix(&digits, 16).ok().filter(|_| is_hex).and_then(char::from_u32)
+                    self.made.groups += 1;
+                }
+                if depth >= DEEPEST {
+                    return Err("expression nests too deeply");
+                }
+                self.group(depth + 1, slot as isize)?;
+                self.flags = flags;
+                return if self.eat(')') { Ok(()) } else { Err("missing closing )") };
             }
-            _ if c.is_ascii_punctuation() => Some(c),
-            _ => None,
-        };
-        match found {
-            Some(c) => Ok(Some(c)),
-            None => {
-                let at = self.at.min(self.text.len());
-                self.fail("invalid escape sequence", self.text.get(from..at).unwrap_or(""))
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn group(&mut self, depth: usize, from: usize) -> Read<()> {
-        let flags = self.flags;
-        let mut slot = None;
-        if self.eat("?P<") || self.eat("?<") {
-            let Some((name, _)) = self.rest().split_once('>') else {
-                return self.fail("invalid named capture", self.text.get(from..).unwrap_or(""));
-            };
-            let name = name.to_string();
-            let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if !is_name || self.names.contains(&name) {
-                return self.fail("invalid named capture", self.text.get(from..=self.at + name.len()).unwrap_or(""));
-            }
-            self.at += name.len() + 1;
-            slot = Some(self.names.len());
-            self.names.push(name);
-        } else if self.eat("?") {
-            let mut is_on = true;
-            loop {
-                match self.next() {
-                    Some('i') => self.flags.any_case = is_on,
-                    Some('m') => self.flags.many_lines = is_on,
-                    Some('s') => self.flags.dot_is_all = is_on,
-                    Some('U') => self.flags.is_lazy = is_on,
-                    Some('-') if is_on => is_on = false,
-                    Some(':') => break,
-                    // To the end of the group it stands in.
-                    Some(')') => return Ok(()),
-                    _ => {
-                        let at = self.at.min(self.text.len());
-                        return self.fail("invalid or unsupported Perl syntax", self.text.get(from..at).unwrap_or(""));
-                    }
+            '[' => {
+                if self.eat('^') {
+                    op = Op::Other;
+                }
+                let mut is_first = true;
+                while is_first || !self.eat(']') {
+                    is_first = false;
+                    self.range()?;
                 }
             }
-        } else {
-            slot = Some(self.names.len());
-            self.names.push(String::new());
+            '.' => {
+                op = Op::Other;
+                if !dot_is_all {
+                    self.made.ranges.push(('\n', '\n'));
+                }
+            }
+            '*' | '+' | '?' => return Err("missing argument to repetition operator"),
+            _ => {
+                if let Some(c) = self.one(c)? {
+                    self.made.ranges.push((c, c));
+                }
+            }
         }
-        if let Some(slot) = slot {
-            self.add(Step::Save(slot * 2))?;
+        let to = self.made.ranges.len();
+        if self.flags[0] {
+            self.fold(from, to);
         }
-        self.choice(depth + 1)?;
-        if !self.eat(")") {
-            return self.fail("missing closing )", self.text);
+        if self.here() > LONGEST {
+            return Err("expression too large");
         }
-        if let Some(slot) = slot {
-            self.add(Step::Save(slot * 2 + 1))?;
-        }
-        self.flags = flags;
+        self.add(op, from as isize, self.made.ranges.len() as isize);
         Ok(())
     }
 
+    /// Small letters are capitals, too, and the other way round, where they are in ranges of their own kind.
     #[inline(never)]
-    fn class(&mut self, from: usize) -> Read<()> {
-        let mut ranges = Vec::new();
-        let is_other = self.eat("^");
-        let mut is_first = true;
-        loop {
-            if !is_first && self.eat("]") {
-                return self.ranges(ranges, is_other);
+    fn fold(&mut self, from: usize, to: usize) {
+        for i in from..to {
+            let Some((low, high)) = self.made.ranges.get(i).copied() else { break };
+            let pairs = [
+                (low.to_ascii_lowercase(), high.to_ascii_lowercase()),
+                (low.to_ascii_uppercase(), high.to_ascii_uppercase()),
+            ];
+            if low.is_ascii_alphabetic() && high.is_ascii_alphabetic() {
+                self.made.ranges.extend_from_slice(&pairs);
             }
-            is_first = false;
-            if let Some((name, _)) = self.rest().strip_prefix("[:").and_then(|r| r.split_once(":]")) {
-                let len = name.len() + 4;
-                let bare = name.trim_start_matches('^');
-                let Some((_, class)) = NAMED.iter().find(|n| n.0 == bare) else {
-                    let shown = self.rest().get(..len).unwrap_or("").to_string();
-                    return self.fail("invalid character class range", &shown);
-                };
-                add_class(&mut ranges, class, bare != name);
-                self.at += len;
-                continue;
-            }
-            let start = self.at;
-            let Some(low) = self.one(&mut ranges, from)? else { continue };
-            let mut high = low;
-            if self.rest().starts_with('-') && !self.rest().starts_with("-]") {
-                self.at += 1;
-                let Some(c) = self.one(&mut ranges, from)? else { continue };
-                high = c;
-            }
-            if high < low {
-                return self.fail("invalid character class range", self.text.get(start..self.at).unwrap_or(""));
-            }
-            ranges.push((low, high));
         }
     }
 
-    /// One character of a class, if it is one: a class in it is added.
-    fn one(&mut self, ranges: &mut Vec<(char, char)>, from: usize) -> Read<Option<char>> {
-        match self.next() {
-            None => self.fail("missing closing ]", self.text.get(from..).unwrap_or("")),
-            Some('\\') => self.escape(ranges),
-            Some(c) => Ok(Some(c)),
+    /// A character of a class, or a range of them.
+    #[inline(never)]
+    fn range(&mut self) -> Read<()> {
+        const OPEN: &str = "missing closing ]";
+        if self.rest.as_str().starts_with("[:") {
+            return Err("invalid character class range");
         }
-    }
-}
-
-/// A step that stands elsewhere now: what it points to behind `from` is so much further.
-fn moved(step: &Step, from: usize, by: usize) -> Step {
-    let to = |n: usize| if n >= from { n + by } else { n };
-    match step {
-        Step::Class(ranges, is_other) => Step::Class(ranges.clone(), *is_other),
-        Step::Split(a, b) => Step::Split(to(*a), to(*b)),
-        Step::Jump(n) => Step::Jump(to(*n)),
-        Step::Save(n) => Step::Save(*n),
-        Step::At(place) => Step::At(*place),
-        Step::Match => Step::Match,
-    }
-}
-
-/// The letter of another case.
-fn shifted(c: char, from: char, to: char) -> char {
-    char::from_u32((c as u32).wrapping_sub(from as u32).wrapping_add(to as u32)).unwrap_or(c)
-}
-
-/// Adds a class, or all that is not of it.
-#[inline(never)]
-fn add_class(ranges: &mut Vec<(char, char)>, class: &[(char, char)], is_other: bool) {
-    if !is_other {
-        ranges.extend_from_slice(class);
-        return;
-    }
-    let mut from = '\0';
-    for (low, high) in class {
-        if from < *low {
-            ranges.push((from, shifted(*low, '\u{1}', '\0')));
+        let c = self.rest.next().ok_or(OPEN)?;
+        let Some(low) = self.one(c)? else { return Ok(()) };
+        let mut high = low;
+        let rest = self.rest.as_str();
+        if rest.starts_with('-') && !rest.starts_with("-]") {
+            self.rest.next();
+            let c = self.rest.next().ok_or(OPEN)?;
+            match self.one(c)? {
+                Some(c) if c >= low => high = c,
+                _ => return Err("invalid character class range"),
+            }
         }
-        from = shifted(*high, '\0', '\u{1}');
+        self.made.ranges.push((low, high));
+        Ok(())
     }
-    ranges.push((from, char::MAX));
+
+    /// The character this stands for; of a class by letter, whose ranges are added, there is none.
+    #[inline(never)]
+    fn one(&mut self, c: char) -> Read<Option<char>> {
+        if c != '\\' {
+            return Ok(Some(c));
+        }
+        let Some(c) = self.rest.next() else { return Err("trailing backslash at end of expression") };
+        let class = match c.to_ascii_lowercase() {
+            'd' => DIGIT,
+            's' => SPACE,
+            'w' => WORD,
+            _ => &[],
+        };
+        if class.is_empty() {
+            return match c {
+                'n' => Ok(Some('\n')),
+                'r' => Ok(Some('\r')),
+                't' => Ok(Some('\t')),
+                _ if c.is_ascii_punctuation() => Ok(Some(c)),
+                _ => Err("invalid escape sequence"),
+            };
+        }
+        let mut from = '\0';
+        for (low, high) in class {
+            let (before, behind) = (char::from(*low as u8 - 1), char::from(*high as u8 + 1));
+            self.made.ranges.push(if c.is_ascii_uppercase() { (from, before) } else { (*low, *high) });
+            from = behind;
+        }
+        if c.is_ascii_uppercase() {
+            self.made.ranges.push((from, char::MAX));
+        }
+        Ok(None)
+    }
 }
 
-/// `{n}`, `{n,}` or `{n,m}`: its length, the least and the most.
-fn braces(text: &str) -> Option<(usize, usize, Option<usize>)> {
-    let inner = text.strip_prefix('{')?.split_once('}')?.0;
-    let number = |t: &str| if t.bytes().all(|b| b.is_ascii_digit()) { t.parse::<usize>().ok() } else { None };
-    let (least, most) = match inner.split_once(',') {
-        None => (number(inner)?, Some(number(inner)?)),
-        Some((least, "")) => (number(least)?, None),
-        Some((least, most)) => (number(least)?, Some(number(most)?)),
-    };
-    Some((inner.len() + 2, least, most))
+/// `{n}`, `{n,}` or `{n,m}`: the least and the most.
+fn braces(text: &str) -> Option<(usize, Option<usize>)> {
+    let (inner, _) = text.strip_prefix('{')?.split_once('}')?;
+    let (least, most) = inner.split_once(',').unwrap_or((inner, inner));
+    let number = |t: &str| t.parse::<u16>().ok().filter(|_| !t.starts_with('+')).map(usize::from);
+    Some((number(least)?, if most.is_empty() { None } else { Some(number(most)?) }))
 }
