@@ -51,7 +51,7 @@ impl Ears {
             plan.note(Level::Debug, "the control socket is %", &[&socket.path]);
         }
         if let Some(why) = &self.why {
-            plan.note(Level::Info, "%", &[why]);
+            plan.note(Level::Debug, "%", &[why]); // nobody may ever ask
         }
     }
 
