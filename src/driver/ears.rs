@@ -51,7 +51,9 @@ impl Ears {
             plan.note(Level::Debug, "the control socket is %", &[&socket.path]);
         }
         if let Some(why) = &self.why {
-            plan.note(Level::Debug, "%", &[why]); // nobody may ever ask
+            // Where there is no room, nobody may ever ask; where somebody took it, somebody should know.
+            let level = if why.contains("remove it") { Level::Info } else { Level::Debug };
+            plan.note(level, "%", &[why]);
         }
     }
 
