@@ -510,7 +510,7 @@ fn the_example_of_containerpilot() {
             "onChange of db",
             "health check of containerpilot",
             "sensor app_queue_length",
-            "wait for service:db"
+            "service:db"
         ]
     );
     assert_eq!((plan.services.len(), plan.telemetry.as_deref()), (2, Some(":9090")));

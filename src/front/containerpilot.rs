@@ -143,17 +143,18 @@ fn fill(plan: &mut Plan, root: &Table, world: &World, host: &super::Host) -> Res
     if root.has("onStart") {
         plan.note(Level::Warning, "the option onStart is deprecated: use preStart instead", &[]);
     }
-    let hook = |key: &str| command(root, key, "", UNLIMITED);
+    let hook = |key: &str| command(root, key, "the configuration", UNLIMITED);
     plan.hooks.pre_start = hook("preStart").or_else(|| hook("onStart"));
     plan.hooks.pre_stop = hook("preStop");
     plan.hooks.post_stop = hook("postStop");
     (plan.rereads, plan.toggles_maintenance) = (true, true);
     plan.control = match root.get("control") {
         None | Some(Value::Bool(true)) => Control::Usual,
-        Some(Value::Bool(false)) => Control::None,
-        Some(Value::Str(path)) => Control::At(path.to_string()),
-        Some(_) => {
-            root.wrong("control", "must be the path of a socket, or false");
+        Some(Value::Str(path)) if path.starts_with(['/', '.']) => Control::At(path.to_string()),
+        said => {
+            if !matches!(said, Some(Value::Bool(false))) {
+                root.wrong("control", "must be the path of a socket, or false");
+            }
             Control::None
         }
     };
@@ -169,7 +170,8 @@ fn fill(plan: &mut Plan, root: &Table, world: &World, host: &super::Host) -> Res
         probation: PROBATION,
         env_remove: Vec::new(),
     });
-    duties::add(plan, root, world, host)
+    duties::add(plan, root, world, host);
+    Ok(())
 }
 
 /// The app: its arguments are templates, too. What is none stays as it is, as it may be somebody else's template.
@@ -236,7 +238,7 @@ fn etcd(t: &Table, world: &World) -> Result<Catalog> {
 fn logging(plan: &mut Plan, t: &Table) {
     only(t, LOGGING);
     let word = |key: &str| t.str(key).unwrap_or("").to_ascii_lowercase();
-    let wrong = |key: &str, text: &str| failed(t, key, &[text, " '", t.str(key).unwrap_or(""), "'"].concat());
+    let wrong = |key: &str, text: &str| failed(t, key, text, &[t.str(key).unwrap_or("")]);
     plan.log.level = match word("level").as_str() {
         "debug" => Level::Debug,
         "" | "info" => Level::Info,
@@ -244,7 +246,7 @@ fn logging(plan: &mut Plan, t: &Table) {
         "error" => Level::Error,
         "fatal" | "panic" => Level::Fatal,
         _ => {
-            wrong("level", "Unknown log level");
+            wrong("level", "Unknown log level '%'");
             Level::Info
         }
     };
@@ -253,7 +255,7 @@ fn logging(plan: &mut Plan, t: &Table) {
         "json" => LogFormat::LogrusJson,
         found => {
             if !matches!(found, "" | "default") {
-                wrong("format", "Unknown log format");
+                wrong("format", "Unknown log format '%'");
             }
             LogFormat::Go
         }
@@ -261,6 +263,6 @@ fn logging(plan: &mut Plan, t: &Table) {
     let output = word("output");
     plan.log.is_stdout = output != "stderr";
     if !matches!(output.as_str(), "" | "stdout" | "stderr") {
-        wrong("output", "Unknown output type");
+        wrong("output", "Unknown output type '%'");
     }
 }

@@ -106,16 +106,23 @@ fn has_hooks(hooks: &Hooks) -> bool {
 fn environment(plan: &mut Plan, host: &Host) {
     plan.env.push(("PILOTFISH_PID".to_string(), host.pid.to_string()));
     for s in &plan.services {
-        let mut name = "PILOTFISH_".to_string();
-        for c in s.name.chars() {
-            name.push(if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
-        }
-        name.push_str("_IP");
+        let name = variable("PILOTFISH_", &s.name);
         // Of several of one name, the first.
         if !plan.env.iter().any(|(n, _)| *n == name) {
             plan.env.push((name, s.address.clone()));
         }
     }
+}
+
+/// What a service's address is called in the environment.
+#[inline(never)]
+pub fn variable(prefix: &str, service: &str) -> String {
+    let mut name = prefix.to_string();
+    for c in service.chars() {
+        name.push(if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+    }
+    name.push_str("_IP");
+    name
 }
 
 /// A time that is not nothing.
@@ -310,7 +317,8 @@ fn restarts(t: &Table) -> u32 {
     }
 }
 
-fn kind(text: &str) -> super::options::Read<SensorKind> {
+/// What becomes of a sensor's value, by its word.
+pub fn kind(text: &str) -> super::options::Read<SensorKind> {
     match text {
         "counter" => Ok(SensorKind::Counter),
         "gauge" => Ok(SensorKind::Gauge),

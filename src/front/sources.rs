@@ -110,17 +110,28 @@ fn at_option(name: &str, url: &str, e: &Error) -> Error {
 }
 
 /// The source of services' instances, made where there is none; `None` without a catalog.
-#[inline(never)]
 pub fn services(plan: &mut Plan) -> Option<usize> {
-    let found = plan.sources.iter().position(|s| matches!(s.kind, SourceKind::Services(_)));
+    services_within(plan, None)
+}
+
+/// The same with this longest wait.
+#[inline(never)]
+pub fn services_within(plan: &mut Plan, wait: Option<Millis>) -> Option<usize> {
+    let is_it = |s: &Source| match &s.kind {
+        SourceKind::Services(Catalog::Consul(c)) => wait.is_none_or(|wait| c.wait == wait),
+        SourceKind::Services(Catalog::Etcd(e, _)) => wait.is_none_or(|wait| e.wait == wait),
+        _ => false,
+    };
+    let found = plan.sources.iter().position(is_it);
     if found.is_some() {
         return found;
     }
-    let catalog = plan.catalog.clone()?;
-    let (what, addresses) = match &catalog {
-        Catalog::Consul(c) => ("services of Consul at ", &c.addresses),
-        Catalog::Etcd(e, _) => ("services of etcd at ", &e.endpoints),
+    let mut catalog = plan.catalog.clone()?;
+    let (what, addresses, slot) = match &mut catalog {
+        Catalog::Consul(c) => ("services of Consul at ", &c.addresses, &mut c.wait),
+        Catalog::Etcd(e, _) => ("services of etcd at ", &e.endpoints, &mut e.wait),
     };
+    *slot = wait.unwrap_or(*slot);
     let name = [what, &addresses.join(", ")].concat();
     // No instances is an answer.
     plan.sources.push(Source { name, kind: SourceKind::Services(catalog), allow_empty: true });

@@ -1,15 +1,14 @@
 //! The services ContainerPilot's configuration tells others of, those it waits for, and what it runs beside the app: health
 //! checks, onChange, tasks, coprocesses, sensors.
 
-use super::fields::{bool_of, command, failed, int, millis, nanos, only, shown, texts};
+use super::fields::{bool_of, command, failed, int, millis, only, shown, texts};
 use super::{BACKEND, COPROCESS, EXTRAS, SENSOR, SERVICE, TASK, TELEMETRY};
-use crate::error::{Error, Result};
+use crate::front::duties::{kind, variable};
+use crate::front::sources::{is_made_of, is_service, services_within};
 use crate::front::table::Table;
 use crate::front::{Host, World, check, interfaces};
-use crate::plan::{
-    ALWAYS, Catalog, Command, Form, Handler, Level, Millis, Plan, Role, Run, Sensor, SensorKind, Service, Source,
-    SourceKind, UNLIMITED, Watch,
-};
+use crate::plan::{ALWAYS, Command, Form, Handler, Level, Millis, Plan, Role, Run, Sensor, Service, UNLIMITED, Watch};
+use crate::text::fill;
 use crate::value::Value;
 
 /// A dependency is looked for this often, and a look takes no longer than this; a command has longer.
@@ -21,48 +20,49 @@ const WAIT_COMMAND: Millis = 60_000;
 const BEAT: Millis = 5_000;
 const TTL: Millis = 15_000;
 
-/// Adds everything.
-///
-/// # Errors
-/// What is wrong; or it is kept in the document.
-pub fn add(plan: &mut Plan, root: &Table, world: &World, host: &Host) -> Result<()> {
-    for t in root.tables("services") {
-        service(plan, &t, world, host)?;
-    }
-    for t in root.tables("backends") {
-        backend(plan, &t)?;
-    }
-    for t in root.tables("tasks") {
-        task(plan, &t);
-    }
-    for t in root.tables("coprocesses") {
-        coprocess(plan, &t);
+/// Adds one thing of a list.
+type Add = fn(&mut Plan, &Table, &World, &Host);
+
+/// The lists of the configuration, with their tables' keys.
+static LISTS: &[(&str, &str, Add)] = &[
+    ("services", SERVICE, service),
+    ("backends", BACKEND, backend),
+    ("tasks", TASK, task),
+    ("coprocesses", COPROCESS, coprocess),
+];
+
+/// Adds everything. What is wrong is kept in the document.
+#[inline(never)]
+pub fn add(plan: &mut Plan, root: &Table, world: &World, host: &Host) {
+    for (key, keys, add) in LISTS {
+        add_list(plan, root, (key, keys, *add), world, host);
     }
     if root.has("telemetry") {
-        telemetry(plan, &root.table("telemetry"), host)?;
+        telemetry(plan, &root.table("telemetry"), world, host);
     }
-    wait_for(plan, root, world)?;
-    for i in 1..plan.services.len() {
-        let (before, rest) = plan.services.split_at(i);
-        if let Some(again) = rest.first().filter(|s| before.iter().any(|b| b.id == s.id)) {
-            let id = again.id.clone();
-            plan.note(Level::Warning, "two services are called %: others see only one of them", &[&id]);
-        }
+    wait_for(plan, root, world);
+}
+
+#[inline(never)]
+fn add_list(plan: &mut Plan, t: &Table, (key, keys, add): (&str, &str, Add), world: &World, host: &Host) {
+    for t in t.tables(key) {
+        only(&t, keys);
+        add(plan, &t, world, host);
     }
-    root.document().verdict()
 }
 
 /// One more handler, under a name of its own.
 #[inline(never)]
-fn handler(plan: &mut Plan, name: String, run: Run, role: Role, poll: Millis) {
-    let mut own = name.clone();
+fn handler(plan: &mut Plan, kind: &str, name: &str, run: Run, role: Role, poll: Millis) {
+    let mut name = [kind, name].concat();
     let mut n = 1;
-    while plan.handlers.iter().any(|h| h.name == own) {
+    let whole = name.clone();
+    while plan.handlers.iter().any(|h| h.name == name) {
         n += 1;
-        own = [&name, " #", &n.to_string()].concat();
+        name = fill("% #%", &[&whole, &n.to_string()]);
     }
     // What is done again and again is done the first time when its time has come.
-    plan.handlers.push(Handler { name: own, run, role, poll, first: if role == Role::Wait { 0 } else { poll } });
+    plan.handlers.push(Handler { name, run, role, poll, first: if role == Role::Wait { 0 } else { poll } });
 }
 
 /// A number above zero, in milliseconds where it is a time.
@@ -70,7 +70,7 @@ fn handler(plan: &mut Plan, name: String, run: Run, role: Role, poll: Millis) {
 fn above_zero(t: &Table, key: &str, what: &str, of: fn(&Table, &str) -> Option<u64>) -> u64 {
     let found = of(t, key).unwrap_or(0);
     if found == 0 {
-        failed(t, key, &["`", key, "` must be > 0 in ", what].concat());
+        failed(t, key, "`%` must be > 0 in %", &[key, what]);
     }
     found
 }
@@ -91,7 +91,7 @@ fn limit(t: &Table, default: Millis) -> Millis {
 #[inline(never)]
 fn port_of(t: &Table, what: &str, found: u64) -> u16 {
     u16::try_from(found).unwrap_or_else(|_| {
-        failed(t, "port", &["`port` must be at most 65535 in ", what].concat());
+        failed(t, "port", "`port` must be at most 65535 in %", &[what]);
         0
     })
 }
@@ -103,15 +103,17 @@ fn announce(plan: &mut Plan, t: &Table, name: &str, port: u16, ttl: Millis, host
     let address = match interfaces::pick(&specs, host) {
         Ok(ip) => ip.to_string(),
         Err(e) => {
-            failed(t, "interfaces", &e.text);
+            failed(t, "interfaces", "%", &[&e.text]);
             String::new()
         }
     };
-    let is_word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    let variable: String = name.chars().map(is_word).collect();
-    plan.env.push((["CONTAINERPILOT_", &variable, "_IP"].concat(), address.clone()));
+    plan.env.push((variable("CONTAINERPILOT_", name), address.clone()));
+    let id = [name, "-", &host.name].concat();
+    if plan.services.iter().any(|s| s.id == id) {
+        plan.note(Level::Warning, "two services are called %: others see only one of them", &[&id]);
+    }
     plan.services.push(Service {
-        id: [name, "-", &host.name].concat(),
+        id,
         name: name.to_string(),
         address,
         port,
@@ -124,19 +126,15 @@ fn announce(plan: &mut Plan, t: &Table, name: &str, port: u16, ttl: Millis, host
 }
 
 #[inline(never)]
-fn service(plan: &mut Plan, t: &Table, world: &World, host: &Host) -> Result<()> {
-    only(t, SERVICE);
+fn service(plan: &mut Plan, t: &Table, world: &World, host: &Host) {
     let name = t.str("name").unwrap_or("");
-    let mut chars = name.chars();
-    let is_word = chars.next().is_some_and(|c| c.is_ascii_lowercase())
-        && chars.clone().next().is_some()
-        && chars.all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let is_word = name.len() > 1 && name.starts_with(|c: char| c.is_ascii_lowercase()) && is_made_of(name, b"-");
     if name.is_empty() {
-        failed(t, "name", "service must have a `name`");
+        failed(t, "name", "service must have a `name`", &[]);
     } else if !is_word {
         let text = "service names must be alphanumeric with dashes to comply with service discovery: a small letter, \
-                    then letters, digits and dashes; not ";
-        failed(t, "name", &[text, name].concat());
+                    then letters, digits and dashes; not %";
+        failed(t, "name", text, &[name]);
     }
     let what = ["service ", name].concat();
     let poll = above_zero(t, "poll", &what, millis);
@@ -149,52 +147,40 @@ fn service(plan: &mut Plan, t: &Table, world: &World, host: &Host) -> Result<()>
         plan.note(Level::Warning, text, &[name]);
     }
     let timeout = limit(t, poll);
-    let run = match t.get("health").and_then(Value::as_str) {
-        Some(text) => check::read(text, "`health`", timeout, world).map_err(|e| placed(t, "health", &e))?,
-        None => None,
-    };
-    let run = run.or_else(|| command(t, "health", &[" in ", &what].concat(), timeout).map(Run::Command));
+    let text = t.get("health").and_then(Value::as_str).unwrap_or("");
+    let run = asked(t, "health", text, timeout, world);
+    let run = run.or_else(|| command(t, "health", &what, timeout).map(Run::Command));
     announce(plan, t, name, port, ttl, host);
     let extras = t.table("consul");
     only(&extras, EXTRAS);
     let after = extras.str("deregisterCriticalServiceAfter").unwrap_or("");
     if !after.is_empty() {
-        nanos(&extras, "deregisterCriticalServiceAfter");
+        millis(&extras, "deregisterCriticalServiceAfter");
     }
     if let Some(service) = plan.services.last_mut() {
         service.enable_tag_override = bool_of(&extras, "enableTagOverride");
         service.deregister_after = after.to_string();
     }
     let role = Role::Health(plan.services.len().saturating_sub(1));
-    handler(plan, ["health check of ", name].concat(), run.unwrap_or(Run::Nothing), role, poll);
-    Ok(())
+    handler(plan, "health check of ", name, run.unwrap_or(Run::Nothing), role, poll);
 }
 
-/// An error at a key.
-fn placed(t: &Table, key: &str, e: &Error) -> Error {
-    Error::config([&t.place(key), &*e.text].concat())
+/// What a URL asks; `None` where the text is none. What is wrong with it is kept.
+#[inline(never)]
+fn asked(t: &Table, key: &str, text: &str, timeout: Millis, world: &World) -> Option<Run> {
+    match check::read(text, key, timeout, world) {
+        Ok(found) => found,
+        Err(e) => {
+            failed(t, key, "%", &[&e.text]);
+            Some(Run::Nothing)
+        }
+    }
 }
 
 /// The watch of a service's instances; `name` may have a `?` and a tag behind it. One source for each longest wait.
 #[inline(never)]
 fn watch(plan: &mut Plan, name: &str, wait: Millis) -> usize {
-    let wait = wait.clamp(1_000, 60_000);
-    let Some(mut catalog) = plan.catalog.clone() else { return 0 };
-    let (of, servers, slot) = match &mut catalog {
-        Catalog::Consul(c) => ("services of Consul at ", &c.addresses, &mut c.wait),
-        Catalog::Etcd(e, _) => ("services of etcd at ", &e.endpoints, &mut e.wait),
-    };
-    *slot = wait;
-    let shown = [of, &servers.join(", ")].concat();
-    let has_wait = |s: &Source| match &s.kind {
-        SourceKind::Services(Catalog::Consul(c)) => c.wait == wait,
-        SourceKind::Services(Catalog::Etcd(e, _)) => e.wait == wait,
-        _ => false,
-    };
-    let source = plan.sources.iter().position(has_wait).unwrap_or_else(|| {
-        plan.sources.push(Source { name: shown, kind: SourceKind::Services(catalog), allow_empty: true });
-        plan.sources.len() - 1
-    });
+    let Some(source) = services_within(plan, Some(wait.clamp(1_000, 60_000))) else { return 0 };
     let prefix = ["/", name].concat();
     let is_it = |w: &Watch| w.source == source && w.prefix == prefix;
     plan.watches.iter().position(is_it).unwrap_or_else(|| {
@@ -203,64 +189,49 @@ fn watch(plan: &mut Plan, name: &str, wait: Millis) -> usize {
     })
 }
 
-/// A service's name must fit into a path; a tag stands behind a `?`.
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '?' | '#'))
-}
-
 #[inline(never)]
-fn backend(plan: &mut Plan, t: &Table) -> Result<()> {
-    only(t, BACKEND);
+fn backend(plan: &mut Plan, t: &Table, _: &World, _: &Host) {
     let name = t.str("name").unwrap_or("");
     if name.is_empty() {
-        failed(t, "name", "backend must have a `name`");
-    } else if !is_name(name) {
+        failed(t, "name", "backend must have a `name`", &[]);
+    } else if !is_service(name) {
         t.wrong("name", "is no name of a service");
     }
     let what = ["backend ", name].concat();
-    let Some(run) = command(t, "onChange", &[" in ", &what].concat(), limit(t, UNLIMITED)) else {
-        failed(t, "onChange", &["`onChange` is required in ", &what].concat());
-        return Ok(());
+    let Some(run) = command(t, "onChange", &what, limit(t, UNLIMITED)) else {
+        return failed(t, "onChange", "`onChange` is required in %", &[&what]);
     };
     let poll = above_zero(t, "poll", &what, millis);
     let tag = t.str("tag").unwrap_or("");
     let whole = if tag.is_empty() { name.to_string() } else { [name, "?", tag].concat() };
     let role = Role::Change(watch(plan, &whole, poll));
-    handler(plan, ["onChange of ", &whole].concat(), Run::Command(run), role, 0);
-    Ok(())
+    handler(plan, "onChange of ", &whole, Run::Command(run), role, 0);
 }
 
-/// A command with its name: that of the key `name`, or its own words.
+/// Adds a command under the name of the key `name`, or its own words.
 #[inline(never)]
-fn named(t: &Table, what: &str, timeout: Millis) -> Option<(String, Run)> {
-    let Some(run) = command(t, "command", "", timeout) else {
-        failed(t, "command", &[what, " did not provide a command"].concat());
-        return None;
+fn named(plan: &mut Plan, t: &Table, what: &str, timeout: Millis, role: Role, poll: Millis) {
+    let Some(run) = command(t, "command", what, timeout) else {
+        return failed(t, "command", "% did not provide a command", &[what]);
     };
     let name = t.str("name").filter(|n| !n.is_empty()).map_or_else(|| run.argv.join(" "), str::to_string);
-    Some(([&what.to_ascii_lowercase(), " ", &name].concat(), Run::Command(run)))
+    let kind = if role == Role::Task { "task " } else { "coprocess " };
+    handler(plan, kind, &name, Run::Command(run), role, poll);
 }
 
 #[inline(never)]
-fn task(plan: &mut Plan, t: &Table) {
-    only(t, TASK);
-    let poll = match nanos(t, "frequency") {
-        Some(n) if n >= 1_000_000 => n.div_ceil(1_000_000),
-        found => {
-            let said = t.get("frequency").map(shown).unwrap_or_default();
-            let why = if found.is_some() { "' cannot be less than 1ms" } else { "': a time such as 10s is needed" };
-            failed(t, "frequency", &["Unable to parse frequency '", &said, why].concat());
-            return;
-        }
-    };
-    if let Some((name, run)) = named(t, "Task", limit(t, poll)) {
-        handler(plan, name, run, Role::Task, poll);
+fn task(plan: &mut Plan, t: &Table, _: &World, _: &Host) {
+    let poll = millis(t, "frequency");
+    let said = t.get("frequency").map(shown).unwrap_or_default();
+    match poll {
+        Some(0) => failed(t, "frequency", "frequency '%' cannot be less than 1ms", &[&said]),
+        None => failed(t, "frequency", "Unable to parse frequency '%': a time such as 10s is needed", &[&said]),
+        Some(poll) => named(plan, t, "Task", limit(t, poll), Role::Task, poll),
     }
 }
 
 #[inline(never)]
-fn coprocess(plan: &mut Plan, t: &Table) {
-    only(t, COPROCESS);
+fn coprocess(plan: &mut Plan, t: &Table, _: &World, _: &Host) {
     let times = match t.get("restarts") {
         None => Some(0),
         Some(Value::Str(word)) if &**word == "unlimited" => Some(ALWAYS),
@@ -272,88 +243,78 @@ fn coprocess(plan: &mut Plan, t: &Table) {
     };
     let Some(times) = times else {
         let said = t.get("restarts").map(shown).unwrap_or_default();
-        let text = ["Invalid 'restarts' field \"", &said, "\": accepts positive integers, \"unlimited\" or \"never\""];
-        return failed(t, "restarts", &text.concat());
+        let text = "Invalid 'restarts' field \"%\": accepts positive integers, \"unlimited\" or \"never\"";
+        return failed(t, "restarts", text, &[&said]);
     };
-    if let Some((name, run)) = named(t, "Coprocess", UNLIMITED) {
-        handler(plan, name, run, Role::Coprocess(times), 0);
-    }
+    named(plan, t, "Coprocess", UNLIMITED, Role::Coprocess(times), 0);
 }
 
 #[inline(never)]
-fn telemetry(plan: &mut Plan, t: &Table, host: &Host) -> Result<()> {
+fn telemetry(plan: &mut Plan, t: &Table, world: &World, host: &Host) {
     const NAME: &str = "containerpilot";
     only(t, TELEMETRY);
     let port = port_of(t, "telemetry", number(t, "port").filter(|p| *p > 0).unwrap_or(9090));
     plan.telemetry = Some([":", &port.to_string()].concat());
     announce(plan, t, NAME, port, TTL, host);
     let role = Role::Health(plan.services.len().saturating_sub(1));
-    handler(plan, ["health check of ", NAME].concat(), Run::Nothing, role, BEAT);
-    for t in t.tables("sensors") {
-        sensor(plan, &t);
-    }
-    Ok(())
+    handler(plan, "health check of ", NAME, Run::Nothing, role, BEAT);
+    add_list(plan, t, ("sensors", SENSOR, sensor), world, host);
 }
 
 #[inline(never)]
-fn sensor(plan: &mut Plan, t: &Table) {
-    only(t, SENSOR);
+fn sensor(plan: &mut Plan, t: &Table, _: &World, _: &Host) {
     let mut name = String::new();
     for key in ["namespace", "subsystem", "name"] {
         let part = t.str(key).unwrap_or("");
         name.push_str(if name.is_empty() || part.is_empty() { "" } else { "_" });
         name.push_str(part);
     }
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
-    if !name.chars().all(is_part)
+    if !is_made_of(&name, b"_:")
         || name.starts_with(|c: char| c.is_ascii_digit())
         || t.str("name").is_none_or(str::is_empty)
     {
-        return failed(t, "name", &["\"", &name, "\" is not a valid metric name"].concat());
+        return failed(t, "name", "\"%\" is not a valid metric name", &[&name]);
+    }
+    if name.starts_with("pilotfish_") {
+        return failed(t, "name", "the metrics pilotfish_... are pilotfish's own", &[]);
     }
     if plan.sensors.iter().any(|s| s.name == name) {
-        return failed(t, "name", &["duplicate metrics collector registration attempted: ", &name].concat());
+        return failed(t, "name", "duplicate metrics collector registration attempted: %", &[&name]);
     }
-    let kind = match t.str("type").unwrap_or("") {
-        "counter" => SensorKind::Counter,
-        "gauge" => SensorKind::Gauge,
-        "histogram" => SensorKind::Histogram,
-        "summary" => SensorKind::Summary,
-        other => return failed(t, "type", &["Invalid sensor type: ", other].concat()),
+    let Ok(kind) = kind(t.str("type").unwrap_or("")) else {
+        return failed(t, "type", "Invalid sensor type: %", &[t.str("type").unwrap_or("")]);
     };
     let what = ["sensor ", &name].concat();
     let poll = above_zero(t, "poll", &what, millis);
-    let Some(run) = command(t, "check", &[" in ", &what].concat(), limit(t, poll)) else {
-        return failed(t, "check", &["`check` is required in ", &what].concat());
+    let Some(run) = command(t, "check", &what, limit(t, poll)) else {
+        return failed(t, "check", "`check` is required in %", &[&what]);
     };
     let role = Role::Sensor(plan.sensors.len());
     plan.sensors.push(Sensor { name, help: t.str("help").unwrap_or("").to_string(), kind });
-    handler(plan, what, Run::Command(run), role, poll);
+    handler(plan, "", &what, Run::Command(run), role, poll);
 }
 
 /// What must be there before the app is started.
 #[inline(never)]
-fn wait_for(plan: &mut Plan, root: &Table, world: &World) -> Result<()> {
+fn wait_for(plan: &mut Plan, root: &Table, world: &World) {
     const KEY: &str = "wait_for";
     for text in texts(root, KEY).unwrap_or_default() {
         let text = text.trim();
-        let run = match text.strip_prefix("service:") {
-            Some(name) if is_name(name.split('?').next().unwrap_or("")) => Run::Instances(watch(plan, name, 60_000)),
-            _ => match check::read(text, KEY, WAIT_URL, world).map_err(|e| placed(root, KEY, &e))? {
-                Some(run) => run,
-                None if text.is_empty() || text.starts_with("service:") => {
-                    failed(root, KEY, &["`wait_for` names no service, URL or command: ", text].concat());
-                    continue;
-                }
-                None => {
-                    let argv = text.split(' ').map(str::to_string).collect();
-                    Run::Command(Command { argv, form: Form::Words, timeout: WAIT_COMMAND })
-                }
-            },
+        let name = text.strip_prefix("service:");
+        let run = match (name, asked(root, KEY, text, WAIT_URL, world)) {
+            (Some(name), _) if is_service(name.split('?').next().unwrap_or("")) => {
+                Run::Instances(watch(plan, name, 60_000))
+            }
+            (None, Some(run)) => run,
+            (None, None) if !text.is_empty() => Run::Command(Command {
+                argv: text.split(' ').map(str::to_string).collect(),
+                form: Form::Words,
+                timeout: WAIT_COMMAND,
+            }),
+            _ => return failed(root, KEY, "`wait_for` names no service, URL or command: %", &[text]),
         };
         // What stands behind a ? of a URL may be secret.
         let shown = if let Run::Request(r) = &run { r.shown.clone() } else { text.to_string() };
-        handler(plan, ["wait for ", &shown].concat(), run, Role::Wait, WAIT);
+        handler(plan, "", &shown, run, Role::Wait, WAIT);
     }
-    Ok(())
 }
