@@ -6,7 +6,7 @@ use super::json;
 use super::toml::{Doc, How, Kind, Node};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::text::decimal;
+use crate::text::{decimal, fill};
 use crate::value::Value;
 
 /// Arrays and objects nest no deeper.
@@ -39,21 +39,16 @@ pub fn parse(text: &str) -> Result<Doc> {
 /// The error at a byte of the text.
 #[inline(never)]
 fn shown(text: &str, at: usize, why: &str) -> Error {
+    let is_end = at >= text.len();
     // The last line, where the text ends too early.
-    let before = text.get(..at).unwrap_or(text).trim_end_matches(if at < text.len() { '\0' } else { '\n' });
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + usize::from(at < text.len());
-    let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-    let mut out = String::from("Parse error at line:col [");
-    for part in [&line.to_string(), ":", &column.to_string(), "]: ", why, "\n"] {
-        out.push_str(part);
-    }
-    let lines = text.split('\n').zip(1..).filter(|(_, n)| *n == line || n + 1 == line);
-    for (source, n) in lines {
-        let number = n.to_string();
-        for _ in number.len()..5 {
-            out.push(' ');
-        }
-        out.push_str(&number);
+    let before = if is_end { text.trim_end_matches('\n') } else { text.get(..at).unwrap_or("") };
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + usize::from(!is_end);
+    let line = before.split('\n').count();
+    let mut out = fill("Parse error at line:col [%:%]: %\n", &[&line.to_string(), &column.to_string(), why]);
+    for n in [line.saturating_sub(1), line] {
+        let Some(source) = n.checked_sub(1).and_then(|n| text.split('\n').nth(n)) else { continue };
+        let number = ["    ", &n.to_string()].concat();
+        out.push_str(number.get(number.len() - 5..).unwrap_or(&number));
         out.push_str(": ");
         let low = source.to_ascii_lowercase();
         if ["token", "password", "secret", "authorization"].iter().any(|word| low.contains(word)) {
@@ -64,9 +59,7 @@ fn shown(text: &str, at: usize, why: &str) -> Error {
         }
         out.push('\n');
     }
-    for _ in 0..(6 + column) {
-        out.push('-');
-    }
+    out.push_str(&"-".repeat(6 + column));
     out.push('^');
     Error::config(out)
 }

@@ -91,34 +91,37 @@ fn read_all(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<St
         let text = concat!("Version: 2.7.8 (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n");
         return Ok(Some(text.to_string()));
     }
-    let (mut name, mut text) = (INLINE, given.get("config").unwrap_or("").to_string());
-    if text.is_empty() {
-        (name, text) = (VARIABLE, world.var(VARIABLE).unwrap_or("").to_string());
-    }
-    if text.is_empty() {
-        return Err(Error::config("-config flag is required: say -config file:///PATH, or set CONTAINERPILOT"));
-    }
-    let path = text.strip_prefix("file://").unwrap_or(&text).to_string();
-    if path.len() < text.len() || !text.contains('{') {
-        text = world
-            .text(Path::new(&path), "the configuration")
-            .map_err(|e| in_front("Could not read config file: ", e))?;
-        name = &path;
-    }
-    let mut vars = world.vars.to_vec();
     let host = (world.host)();
     plan.env.push(("CONTAINERPILOT_PID".to_string(), host.pid.to_string()));
-    vars.extend_from_slice(&plan.env);
-    let text = over_environment(name, &text, &vars).map_err(|e| in_front("Could not apply template to config: ", e))?;
+    let (name, text) = configuration(given.get("config").unwrap_or(""), plan, world)?;
     if given.is_set("template") {
         return Ok(Some(text));
     }
-    let document = Document::parse_json(name, &text)?;
+    let document = Document::parse_json(&name, &text)?;
     fill(plan, &document.root(), world, &host)?;
     document.verdict()?;
-    vars.extend_from_slice(&plan.env);
-    add_program(plan, program, &vars);
+    add_program(plan, program, world);
     Ok(None)
+}
+
+/// The configuration as its template makes it, behind what it is called in errors.
+#[inline(never)]
+fn configuration(said: &str, plan: &Plan, world: &World) -> Result<(String, String)> {
+    let (mut name, said) = if said.is_empty() { (VARIABLE, world.var(VARIABLE).unwrap_or("")) } else { (INLINE, said) };
+    if said.is_empty() {
+        return Err(Error::config("-config flag is required: say -config file:///PATH, or set CONTAINERPILOT"));
+    }
+    let read;
+    let path = said.strip_prefix("file://").unwrap_or(said);
+    let mut text = said;
+    if path.len() < said.len() || !said.contains('{') {
+        let found = world.text(Path::new(path), "the configuration");
+        read = found.map_err(|e| in_front("Could not read config file: ", e))?;
+        (name, text) = (path, &read);
+    }
+    let made = over_environment(name, text, world.vars, &plan.env);
+    let made = made.map_err(|e| in_front("Could not apply template to config: ", e))?;
+    Ok((name.to_string(), made))
 }
 
 #[inline(never)]
@@ -176,10 +179,10 @@ fn fill(plan: &mut Plan, root: &Table, world: &World, host: &super::Host) -> Res
 
 /// The app: its arguments are templates, too. What is none stays as it is, as it may be somebody else's template.
 #[inline(never)]
-fn add_program(plan: &mut Plan, program: &[String], vars: &[(String, String)]) {
+fn add_program(plan: &mut Plan, program: &[String], world: &World) {
     let mut argv = Vec::new();
     for arg in program {
-        match over_environment("argument", arg, vars) {
+        match over_environment("argument", arg, world.vars, &plan.env) {
             Ok(made) => argv.push(made),
             Err(e) => {
                 plan.note(Level::Warning, "Unable to render command arguments template: %", &[&e.text]);

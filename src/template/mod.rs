@@ -88,14 +88,20 @@ impl Template {
     }
 }
 
-/// ContainerPilot's configuration, or an argument of its app: a Go template over the environment. `name` stands in errors.
+/// ContainerPilot's configuration, or an argument of its app: a Go template over the environment, and what is added to it.
+/// `name` stands in errors.
 ///
 /// # Errors
 /// It is no template, or fails.
 #[inline(never)]
-pub fn over_environment(name: &str, text: &str, vars: &[(String, String)]) -> Result<String> {
+pub fn over_environment(
+    name: &str,
+    text: &str,
+    vars: &[(String, String)],
+    more: &[(String, String)],
+) -> Result<String> {
     let mut all = Map::new();
-    for (name, value) in vars {
+    for (name, value) in vars.iter().chain(more) {
         all.insert(name.clone(), Value::str(value));
     }
     let nothing = Snapshot::default();
@@ -151,10 +157,10 @@ mod tests {
             ("{{ range $k, $v := . }}{{ if eq $k \"N\" }}{{ $v }}{{ end }}{{ end }}", "0"),
             ("{{ with $x := .FOO }}{{ $x }}{{ $.URL }}{{ end }}", "bara=b=c"),
         ] {
-            assert_eq!(over_environment("x", text, &vars).unwrap(), want, "{text}");
+            assert_eq!(over_environment("x", text, &vars, &[]).unwrap(), want, "{text}");
         }
         for text in ["{{ .FOO", "{{ none }}", "{{ regexReplaceAll \"(\" \"\" .FOO }}", "{{ .FOO.BAR }}"] {
-            assert!(over_environment("x", text, &vars).is_err(), "{text}");
+            assert!(over_environment("x", text, &vars, &[]).is_err(), "{text}");
         }
     }
 }
