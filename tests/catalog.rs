@@ -489,11 +489,85 @@ fn a_leave_cuts_off_a_pass_on_its_way() {
     kept.expect("recovered");
     kept.expect("left");
     assert!(begin.elapsed() < secs(1), "{:?}", begin.elapsed());
-    // And a keeper that waits ends at once when it is dropped.
-    let connections = fake.requests().last().unwrap().connection;
-    kept.pass();
-    wait_until(LONG, "the pass", || fake.requests().iter().any(|r| r.connection > connections).then_some(()));
-    drop(kept);
+    kept.is_quiet();
+}
+
+#[test]
+fn a_keeper_that_is_dropped_ends_at_once_whatever_it_does() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let accept = || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream
+    };
+    let request = |mut stream: &std::net::TcpStream, path: &str| {
+        let (mut seen, mut some) = (String::new(), [0; 4096]);
+        while !seen.contains(path) {
+            let len = stream.read(&mut some).unwrap();
+            assert!(len > 0, "the connection ended before {path}; so far: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&some[..len]));
+        }
+    };
+    let answer = |mut stream: &std::net::TcpStream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    };
+    // While it registers, while it says that all is well, while it leaves.
+    for answered in 0..3 {
+        let kept = Kept::start(&at(&[&address]), &app(30));
+        kept.pass();
+        let mut last = accept();
+        request(&last, "PUT /v1/agent/service/register ");
+        if answered > 0 {
+            answer(&last);
+            request(&last, "PUT /v1/agent/check/pass/app-H?");
+        }
+        if answered > 1 {
+            answer(&last);
+            kept.expect("registered");
+            kept.keeper.leave();
+            last = accept();
+            request(&last, "PUT /v1/agent/service/deregister/app-H ");
+        }
+        let begin = Instant::now();
+        drop(kept);
+        let mut rest = Vec::new();
+        last.read_to_end(&mut rest).unwrap();
+        assert!(begin.elapsed() < secs(1), "after {answered} answers: {:?}", begin.elapsed());
+        let rest = String::from_utf8_lossy(&rest).into_owned();
+        assert!(!rest.contains("PUT "), "it goes on with {rest}");
+    }
+}
+
+#[test]
+fn of_many_wishes_the_last_one_counts() {
+    let consul = Consul::start();
+    let kept = Kept::start(&at(&[&consul.addr()]), &app(60));
+    let mut seed = 0x2545_f491_u64;
+    for round in 0..40 {
+        for _ in 0..round % 7 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            if seed >> 40 & 1 == 0 {
+                kept.keeper.leave()
+            } else {
+                kept.pass()
+            }
+            std::thread::sleep(Duration::from_micros(seed >> 50));
+        }
+        // What was said on the way is not looked at: wishes may have been taken back before they were seen.
+        if round % 2 == 0 {
+            kept.pass();
+            let is_there = || (check_of(&consul, "app-H")["Status"] == "passing").then_some(());
+            wait_until(LONG, "a service that is passing", is_there);
+        } else {
+            kept.keeper.leave();
+            wait_until(LONG, "an empty catalog", || (services_of(&consul) == json!({})).then_some(()));
+        }
+    }
+    kept.fetch();
+    let said = std::mem::take(&mut *kept.said.lock().unwrap()).0;
+    assert!(said.iter().all(|w| w == "registered" || w == "left"), "{said:?}");
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl Server {
             };
             match stream.begin(&request.0, method, until) {
                 Ok(()) => return Ok(stream),
-                Err(_) if is_again && stream.raw.is_empty() => {}
+                Err(e) if is_again && stream.raw.is_empty() && e.kind() != STOPPED => {}
                 Err(e) => return Err(self.why(&e)),
             }
         }
