@@ -2,6 +2,7 @@
 //! asking and remember every request that was not answered as it should be.
 
 use crate::util::*;
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -104,6 +105,8 @@ struct Shared {
     asked: AtomicUsize,
     /// Answers for which nginx had to ask a second backend.
     retried: AtomicUsize,
+    /// Answers of each backend.
+    answers: Mutex<HashMap<String, usize>>,
     failures: Mutex<Vec<String>>,
 }
 
@@ -131,6 +134,10 @@ impl Load {
     /// Those of them which a second backend had to answer.
     pub fn retried(&self) -> usize {
         self.shared.retried.load(SeqCst)
+    }
+    /// Good answers of this backend so far.
+    pub fn answers_of(&self, backend: &str) -> usize {
+        self.shared.answers.lock().unwrap().get(backend).copied().unwrap_or(0)
     }
     /// What went wrong so far.
     pub fn failures(&self) -> Vec<String> {
@@ -163,8 +170,11 @@ fn ask(address: &str, shared: &Shared) {
             if last != handlers {
                 shared.retried.fetch_add(1, SeqCst);
             }
-            (reply.status != 200 || reply.text() != last)
-                .then(|| format!("{} by {handlers}: {}", reply.status, reply.text()))
+            let is_good = reply.status == 200 && reply.text() == last;
+            if is_good {
+                *shared.answers.lock().unwrap().entry(last.to_string()).or_default() += 1;
+            }
+            (!is_good).then(|| format!("{} by {handlers}: {}", reply.status, reply.text()))
         }
         Err(e) => Some(e.to_string()),
     };
