@@ -304,7 +304,8 @@ fn tasks_coprocesses_and_sensors_run_beside_the_app() {
 fn the_balancer_of_the_page() {
     let bed = Bed::new();
     let page = include_str!("../README.md");
-    let toml = page.split("```toml\n").find(|b| b.contains("services:")).unwrap().split("\n```").next().unwrap();
+    let mut blocks = page.split("```toml\n").filter_map(|b| b.split("\n```").next());
+    let toml = blocks.find(|b| b.contains("url = \"services:\"")).unwrap();
     let (front, haproxy) = (format!("127.0.0.1:{}", free_port()), server_bin("haproxy"));
     let toml = toml
         .replace("127.0.0.1:8500", &bed.consul.addr())
