@@ -192,8 +192,8 @@ impl Driver<'_> {
     #[inline(never)]
     pub(super) fn start_keepers(&mut self, before: Option<&Plan>, is_same: &[Option<usize>]) -> Result<()> {
         let mut old: Vec<Option<Keeper>> = self.kept.keepers.drain(..).map(Some).collect();
-        let Some(catalog) = &self.plan.catalog else { return Ok(()) };
         for (service, same) in self.plan.services.iter().zip(is_same) {
+            let Some(catalog) = &self.plan.catalog else { break };
             let kept = same.and_then(|i| old.get_mut(i)).and_then(Option::take);
             let keeper = kept.map_or_else(|| Keeper::start(catalog, service, self.kept.wake), Ok)?;
             self.kept.keepers.push(keeper);
