@@ -81,6 +81,8 @@ struct Kept {
     keepers: Vec<Keeper>,
     /// Of services that an older plan had: their ids.
     parting: Vec<(String, Keeper)>,
+    /// When they have had their time, by `clock`.
+    part_by: Millis,
     /// The values of sensors.
     meters: Meters,
     /// What was decided before.
@@ -135,6 +137,7 @@ pub fn run(mut plan: Plan, again: Again) -> Result<i32> {
         answers: Answers::new(pipe.writer()),
         keepers: Vec::new(),
         parting: Vec::new(),
+        part_by: 0,
         meters: Meters::default(),
         before: None,
         wake: pipe.writer(),
@@ -199,13 +202,17 @@ fn generation(
     };
     driver.take_over(before)?;
     source::start(&plan, &post, stop)?;
+    let mut end = None;
     loop {
         pipe.drain();
         driver.take_signals();
         driver.take_outputs();
         driver.take_news();
         ears.turn(&mut driver);
-        if let Some(code) = driver.turn() {
+        end = end.or_else(|| driver.turn());
+        // Services that are no more in the plan are still being taken out.
+        let parting = if driver.kept.parting.is_empty() { 0 } else { driver.kept.part_by.saturating_sub(clock()) };
+        if let (Some(code), 0) = (end, parting) {
             return Ok(Ended::Code(code));
         }
         // A command of a file, or a reload, belongs to the old plan: it ends first.
@@ -218,7 +225,8 @@ fn generation(
         let mut all = vec![(pipe.reader(), Wait::Read)];
         all.extend(driver.kept.outputs.iter().map(|o| (o.fd(), Wait::Read)));
         let now = driver.now();
-        let mut wait = driver.state.deadline().map(|d| d.saturating_sub(now));
+        let deadline = driver.state.deadline().map(|d| d.saturating_sub(now));
+        let mut wait = if end.is_some() { Some(parting) } else { deadline };
         for server in ears.servers() {
             all.extend(server.awaited());
             let asked = server.deadline().map(|d| d.saturating_sub(clock()));

@@ -513,6 +513,19 @@ fn services_that_are_no_more_in_the_configuration_are_deregistered() {
     });
 }
 
+#[test]
+fn term_behind_a_reload_waits_for_what_still_leaves() {
+    by_each_door(|door| {
+        let fake = slow_consul(secs(3));
+        let node = node(door, config(&fake.addr(), json!({"services": [service("web", shell("true"))]}))).start();
+        wait_until(WAIT, "the registration", || (asked(&fake, "service/register") == 1).then_some(()));
+        node.reload(&config(&fake.addr(), json!({"services": []})));
+        node.line("the configuration has changed");
+        node.stop(0);
+        node.check(asked(&fake, "service/deregister/web-") == 1, "it should be deregistered before the end");
+    });
+}
+
 /// ContainerPilot's word for always.
 fn unlimited(door: Door, config: Value) -> Value {
     match door {

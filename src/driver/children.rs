@@ -7,7 +7,7 @@ use super::{Command, Driver};
 use crate::catalog::{Keeper, Word};
 use crate::error::{Error, Result};
 use crate::output::Output;
-use crate::plan::{self, Level, LogFormat, Plan, Role, Run};
+use crate::plan::{self, Level, LogFormat, Millis, Plan, Role, Run};
 use crate::request;
 use crate::source::http::Server;
 use crate::source::{self, Stop};
@@ -18,6 +18,9 @@ use crate::sys::{pipe, signal, terminal, thread};
 
 /// So many commands that have ended may have left something behind that still writes.
 const MOST_LEFT: usize = 32;
+
+/// How long a service of an older plan is awaited at the end, from its deregistration on: its keeper gives up before.
+const LEAVING: Millis = 8_500;
 
 impl Driver<'_> {
     #[inline(never)]
@@ -201,6 +204,7 @@ impl Driver<'_> {
         for (keeper, service) in old.into_iter().zip(before.map_or(&[][..], |b| &b.services)) {
             if let Some(keeper) = keeper {
                 keeper.leave();
+                self.kept.part_by = clock().saturating_add(LEAVING);
                 self.kept.parting.push((service.id.clone(), keeper));
             }
         }
