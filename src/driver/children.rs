@@ -228,14 +228,19 @@ impl Driver<'_> {
         }
         let logger = &self.logger;
         self.kept.parting.retain(|(id, keeper)| {
-            let mut is_there = true;
+            let (mut is_there, mut is_cut_off) = (true, false);
             for word in keeper.news() {
                 match word {
                     Word::Left => {
                         is_there = false;
-                        logger.line(Level::Info, Voice::Supervisor, &[id, " is deregistered"].concat());
+                        if !is_cut_off {
+                            logger.line(Level::Info, Voice::Supervisor, &[id, " is deregistered"].concat());
+                        }
                     }
-                    Word::Failed(why) => logger.line(Level::Error, Voice::Supervisor, &why),
+                    Word::Failed(why) => {
+                        is_cut_off = true;
+                        logger.line(Level::Error, Voice::Supervisor, &why);
+                    }
                     Word::Registered | Word::Recovered => {}
                 }
             }

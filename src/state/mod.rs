@@ -452,7 +452,7 @@ impl State {
             }
         }
         // Where files are all there is, these come first, as at a start.
-        if self.plan.app.is_some() || !self.plan.handlers.is_empty() {
+        if self.plan.app.is_some() || !self.plan.handlers.is_empty() || self.plan.templates.is_empty() {
             self.tally = std::mem::take(&mut before.tally);
             self.left_by = before.left_by;
             self.resume_app(now, &mut before);

@@ -17,6 +17,8 @@ pub struct Service {
     pub is_leaving: bool,
     /// The failure of its check that was said last.
     said: Option<String>,
+    /// The catalog cannot be told.
+    is_cut_off: bool,
 }
 
 /// The keeper gives up a deregistration after 8 seconds; nobody waits much longer for its word.
@@ -49,11 +51,14 @@ impl State {
     pub(super) fn on_word(&mut self, i: usize, word: Word, out: &mut Vec<Action>) {
         let plan = self.plan.clone();
         let (Some(s), Some(p)) = (self.services.get_mut(i), plan.services.get(i)) else { return };
+        let was_cut_off = std::mem::replace(&mut s.is_cut_off, matches!(word, Word::Failed(_)));
         let (level, text) = match word {
             Word::Registered => (Level::Info, [&p.id, " is registered"].concat()),
             Word::Left => {
                 s.is_leaving = false;
-                (Level::Info, [&p.id, " is deregistered"].concat())
+                // Behind a failure it was given up, which was said.
+                let level = if was_cut_off { Level::Debug } else { Level::Info };
+                (level, [&p.id, " is deregistered"].concat())
             }
             Word::Failed(why) => (Level::Error, why),
             Word::Recovered => (Level::Info, ["the catalog takes news of ", &p.id, " again"].concat()),

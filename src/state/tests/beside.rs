@@ -430,3 +430,24 @@ fn what_an_old_configuration_left_running_is_bounded() {
     assert_eq!(w.ended(task.unwrap(), 0), "");
     assert_eq!(w.later(2_000).0, "killcommand", "the coprocess does not listen");
 }
+
+#[test]
+fn a_new_configuration_without_app_and_handlers_does_not_begin_anew() {
+    let hooks = || Hooks { pre_start: Some(command()), ..Hooks::default() };
+    let bare = || Plan {
+        app: None,
+        templates: Vec::new(),
+        watches: Vec::new(),
+        hooks: hooks(),
+        ..plan(Vec::new(), Reload::None)
+    };
+    let mut w = World::new(bare());
+    let actions = w.tick();
+    w.ended(command_id(&actions), 0);
+    assert_eq!(names(&w.tick()), "");
+    let (mut w, did) = next(w, bare(), &[]);
+    assert_eq!(did, "");
+    assert_eq!(names(&w.tick()), "", "the hook before the start has had its time");
+    assert_eq!(names(&w.feed(Event::Signal(TERM))), "rest15");
+    assert_eq!(names(&w.feed(Event::Childless)), "exit0");
+}
