@@ -396,7 +396,7 @@ bench() { # [NAME]
 
 # --- fuzzing ------------------------------------------------------------------------------------------------------
 
-fuzz_targets=(go_template upon_template erb_template functions toml yaml json http tls tls_keys)
+fuzz_targets=(go_template upon_template erb_template functions toml yaml json json5 regex http tls tls_keys)
 
 fuzz() { # [TARGET [SECONDS]]
   local out=$root/target/fuzz name=${1:-all} seconds=${2:-60} failed=()

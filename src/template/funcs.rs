@@ -5,7 +5,7 @@ mod builtin;
 mod data;
 mod keys;
 mod pilot;
-mod regex;
+pub mod regex;
 mod system;
 mod text;
 

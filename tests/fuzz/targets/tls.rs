@@ -228,7 +228,8 @@ fn seeds() -> Vec<Vec<u8>> {
     ]
     .concat();
     let flight = step(FLIGHT, &[]);
-    let ticket = [&[HANDSHAKE, NEW_SESSION_TICKET, 0, 0, 16, 0, 0, 1, 0, 1, 2, 3, 4, 1, 7, 0, 2, 9, 9, 0, 0][..]].concat();
+    let ticket =
+        [&[HANDSHAKE, NEW_SESSION_TICKET, 0, 0, 16, 0, 0, 1, 0, 1, 2, 3, 4, 1, 7, 0, 2, 9, 9, 0, 0][..]].concat();
     let behind = [
         flight.clone(),
         step(SEALED_RECORD, &ticket),
