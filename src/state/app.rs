@@ -382,7 +382,8 @@ impl State {
 
     fn on_stop(&mut self, now: Millis, n: i32, out: &mut Vec<Action>) {
         let app = self.plan.app.as_ref();
-        let signal = app.filter(|_| n == TERM).map_or(n, |app| app.stop_signal);
+        // Where maintenance has its signal, as in ContainerPilot, INT means TERM.
+        let signal = app.filter(|_| n == TERM || self.plan.toggles_maintenance).map_or(n, |app| app.stop_signal);
         match self.app.phase {
             Phase::Running | Phase::Starting | Phase::Restarting { .. } => self.part(now, signal, out),
             Phase::Parting { .. } | Phase::Closing { .. } => self.hurry_hook(out),

@@ -545,6 +545,16 @@ fn term_stops_within_the_timeout_whatever_the_app_does() {
 }
 
 #[test]
+fn int_is_handed_on_or_means_term() {
+    for (toggles_maintenance, want) in [(false, "signal2"), (true, "signal15")] {
+        let plan = plan(vec![template("/", false, false, 0)], Reload::None);
+        let mut w = World::new(Plan { toggles_maintenance, ..plan });
+        w.run_app();
+        assert_eq!(names(&w.feed(Event::Signal(2))), want);
+    }
+}
+
+#[test]
 fn term_before_the_first_render_ends_at_once() {
     let mut w = World::new(plan(vec![template("/", false, false, 0)], Reload::Signal(HUP)));
     assert_eq!(names(&w.feed(Event::Signal(TERM))), "rest15");
