@@ -13,6 +13,7 @@ mod fake;
 mod http;
 mod kube;
 mod process;
+mod recorder;
 mod scratch;
 mod tls;
 
@@ -22,6 +23,7 @@ pub use fake::{Answer, FakeHttp, Request, base64};
 pub use http::{Reply, http};
 pub use kube::{Kube, Wire};
 pub use process::{Cmd, Exit, Line, Proc, Row, Stream, children_of, open_fds, processes, rss_of};
+pub use recorder::recorder;
 pub use scratch::{carry_emulator, empty_root, in_pid_namespace, static_app};
 pub use tls::{Ask, Cert, DAY, Form, Key, OVER_TLS, Pki, TlsServer, day};
 
