@@ -223,7 +223,7 @@ fn generation(
             return Ok(Ended::Next(next, Box::new(Kept { before: Some(state), ..kept })));
         }
         let mut all = vec![(pipe.reader(), Wait::Read)];
-        all.extend(driver.kept.outputs.iter().map(|o| (o.fd(), Wait::Read)));
+        all.extend(driver.kept.outputs.iter().filter_map(|o| Some((o.fd()?, Wait::Read))));
         let now = driver.now();
         let deadline = driver.state.deadline().map(|d| d.saturating_sub(now));
         let mut wait = if end.is_some() { Some(parting) } else { deadline };

@@ -18,7 +18,8 @@ pub struct Output {
     pub id: u32,
     /// In front of each line; empty: nothing. Without one the text is kept.
     name: Option<String>,
-    file: File,
+    /// Until no more will come.
+    file: Option<File>,
     text: Vec<u8>,
     /// Its command has ended: what is not kept any more is what it left behind that still writes.
     pub is_over: bool,
@@ -27,12 +28,12 @@ pub struct Output {
 impl Output {
     /// `from` does not block. With a name its lines are logged, else all is kept.
     pub fn new(id: u32, from: OwnedFd, name: Option<String>) -> Output {
-        Output { id, name, file: File::from(from), text: Vec::new(), is_over: false }
+        Output { id, name, file: Some(File::from(from)), text: Vec::new(), is_over: false }
     }
 
-    /// What to wait on.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    /// What to wait on, as long as something may come: the end would be there again and again.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
     }
 
     /// Reads what has come; false when no more will come.
@@ -40,8 +41,10 @@ impl Output {
     pub fn turn(&mut self, say: &mut dyn FnMut(&str)) -> bool {
         let mut piece = [0; 4 << 10];
         for _ in 0..TURN / piece.len() {
-            match self.file.read(&mut piece) {
+            let Some(file) = &mut self.file else { return false };
+            match file.read(&mut piece) {
                 Ok(0) => {
+                    self.file = None;
                     self.flush(say);
                     return false;
                 }
@@ -122,6 +125,9 @@ mod tests {
         let (read, write) = pipe::output().unwrap();
         let mut output = Output::new(1, read, None);
         File::from(write).write_all(b" 1.5\n").unwrap();
+        assert!(!output.turn(&mut |_| {}));
+        assert_eq!(output.text(), " 1.5\n");
+        assert!(output.fd().is_none(), "a command that goes on in silence would keep the loop from its rest");
         assert!(!output.turn(&mut |_| {}));
         assert_eq!(output.text(), " 1.5\n");
     }
