@@ -77,7 +77,7 @@ impl Kept {
         self.pipe.drain();
         let words = self.keeper.news().into_iter().map(|w| match w {
             Word::Registered => "registered".to_string(),
-            Word::Left => "left".to_string(),
+            Word::Left(_) => "left".to_string(),
             Word::Failed(why) => format!("failed: {why}"),
             Word::Recovered => "recovered".to_string(),
         });

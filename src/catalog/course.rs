@@ -114,12 +114,13 @@ impl Course {
     /// It has left; `why`: or was given up.
     pub fn left(&mut self, is_asked: bool, why: Option<String>, words: &mut Vec<Word>) {
         (self.wish, self.is_told) = (None, false);
+        let is_sure = why.is_none();
         match why {
             Some(why) => self.outage(why, words),
             None if is_asked => self.recovered(words),
             None => {}
         }
-        words.push(Word::Left);
+        words.push(Word::Left(is_sure));
     }
 
     fn recovered(&mut self, words: &mut Vec<Word>) {
@@ -137,7 +138,7 @@ mod tests {
     fn line(words: &[Word]) -> String {
         let one = |w: &Word| match w {
             Word::Registered => "registered".to_string(),
-            Word::Left => "left".to_string(),
+            Word::Left(is_sure) => if *is_sure { "left" } else { "not left" }.to_string(),
             Word::Failed(why) => format!("failed({why})"),
             Word::Recovered => "recovered".to_string(),
         };
@@ -195,6 +196,7 @@ mod tests {
                 let said = line(words.get(before..).unwrap_or(&[]));
                 assert_eq!(said.contains("registered"), step == 1 || step == 0 && !is_told, "{seen}: {said}");
                 assert_eq!(said.ends_with("left"), step > 2, "{seen}: {said}");
+                assert_eq!(said.ends_with("not left"), step == 4, "{seen}: {said}");
                 assert!(c.is_told == (step < 2 || step == 2 && is_told), "{seen}");
             }
             let mut is_down = false;
@@ -203,7 +205,7 @@ mod tests {
                     Word::Failed(_) => assert!(!std::mem::replace(&mut is_down, true), "{seen}: {}", line(&words)),
                     Word::Recovered => assert!(std::mem::take(&mut is_down), "{seen}: {}", line(&words)),
                     Word::Registered => assert!(!is_down, "{seen}: {}", line(&words)),
-                    Word::Left => {}
+                    Word::Left(_) => {}
                 }
             }
         }

@@ -29,8 +29,8 @@ use crate::value::Value;
 pub enum Word {
     /// The catalog has it, and knows that it is well; it did not before.
     Registered,
-    /// The catalog has it no longer, or gave no answer in time.
-    Left,
+    /// The catalog has it no longer; or, `false`, gave no answer in time.
+    Left(bool),
     /// The catalog cannot be told: why. Said once for each outage.
     Failed(String),
     /// It can be told again.

@@ -11,7 +11,7 @@ use crate::plan::{self, Level, LogFormat, Millis, Plan, Role, Run};
 use crate::request;
 use crate::source::http::Server;
 use crate::source::{self, Stop};
-use crate::state::{Caught, Event, Hook, Job, Voice};
+use crate::state::{Caught, Event, Hook, Job, Voice, left};
 use crate::sys::host::clock;
 use crate::sys::process::{self, Ended as ProcessEnded, Start};
 use crate::sys::{pipe, signal, terminal, thread};
@@ -228,19 +228,15 @@ impl Driver<'_> {
         }
         let logger = &self.logger;
         self.kept.parting.retain(|(id, keeper)| {
-            let (mut is_there, mut is_cut_off) = (true, false);
+            let mut is_there = true;
             for word in keeper.news() {
                 match word {
-                    Word::Left => {
+                    Word::Left(is_sure) => {
                         is_there = false;
-                        if !is_cut_off {
-                            logger.line(Level::Info, Voice::Supervisor, &[id, " is deregistered"].concat());
-                        }
+                        let (level, text) = left(id, is_sure);
+                        logger.line(level, Voice::Supervisor, &text);
                     }
-                    Word::Failed(why) => {
-                        is_cut_off = true;
-                        logger.line(Level::Error, Voice::Supervisor, &why);
-                    }
+                    Word::Failed(why) => logger.line(Level::Error, Voice::Supervisor, &why),
                     Word::Registered | Word::Recovered => {}
                 }
             }

@@ -15,6 +15,8 @@ mod reload;
 mod service;
 mod watch;
 
+pub use service::left;
+
 #[cfg(test)]
 mod tests;
 

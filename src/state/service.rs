@@ -17,12 +17,17 @@ pub struct Service {
     pub is_leaving: bool,
     /// The failure of its check that was said last.
     said: Option<String>,
-    /// The catalog cannot be told.
-    is_cut_off: bool,
 }
 
 /// The keeper gives up a deregistration after 8 seconds; nobody waits much longer for its word.
 const LEAVING: Millis = 8_500;
+
+/// What is said of a service that has left, or, where that is not sure, may have.
+pub fn left(id: &str, is_sure: bool) -> (Level, String) {
+    let (level, how) =
+        if is_sure { (Level::Info, " is deregistered") } else { (Level::Warning, " may still be in the catalog") };
+    (level, [id, how].concat())
+}
 
 impl State {
     /// What came of a health check: `Err` says why it failed.
@@ -51,14 +56,11 @@ impl State {
     pub(super) fn on_word(&mut self, i: usize, word: Word, out: &mut Vec<Action>) {
         let plan = self.plan.clone();
         let (Some(s), Some(p)) = (self.services.get_mut(i), plan.services.get(i)) else { return };
-        let was_cut_off = std::mem::replace(&mut s.is_cut_off, matches!(word, Word::Failed(_)));
         let (level, text) = match word {
             Word::Registered => (Level::Info, [&p.id, " is registered"].concat()),
-            Word::Left => {
+            Word::Left(is_sure) => {
                 s.is_leaving = false;
-                // Behind a failure it was given up, which was said.
-                let level = if was_cut_off { Level::Debug } else { Level::Info };
-                (level, [&p.id, " is deregistered"].concat())
+                left(&p.id, is_sure)
             }
             Word::Failed(why) => (Level::Error, why),
             Word::Recovered => (Level::Info, ["the catalog takes news of ", &p.id, " again"].concat()),

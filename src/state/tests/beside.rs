@@ -95,7 +95,7 @@ fn at_the_end_the_catalog_hears_first() {
     let (_, id) = w.later(1_000);
     w.ended(id.unwrap(), 0);
     assert_eq!(names(&w.feed(Event::Signal(TERM))), "leave0", "the app is not asked yet");
-    w.feed(Event::Word { service: 0, word: Word::Left });
+    w.feed(Event::Word { service: 0, word: Word::Left(true) });
     let actions = w.tick();
     assert_eq!(names(&actions), "stop-the-before");
     let id = command_id(&actions);
@@ -116,7 +116,8 @@ fn a_slow_catalog_holds_nobody_up_and_is_awaited_at_the_end() {
     assert_eq!(names(&w.sleep(1_000)), "signal15");
     assert_eq!(names(&w.feed(Event::AppEnded(Ended::Exit(0)))), "rest15");
     assert_eq!(names(&w.feed(Event::Childless)), "", "the catalog has not heard");
-    w.feed(Event::Word { service: 0, word: Word::Left });
+    w.feed(Event::Word { service: 0, word: Word::Left(false) });
+    assert_eq!(w.said("a-h may still be in the catalog"), 1, "not that it is deregistered");
     assert_eq!(names(&w.tick()), "exit0");
     // One that never answers is given up.
     let mut w = World::start(healthy());
@@ -201,7 +202,7 @@ fn maintenance_takes_services_out_and_rests() {
     assert_eq!(w.ended(ids[0], 0), "pass0");
     assert_eq!(names(&w.feed(Event::Signal(10))), "leave0");
     assert_eq!(w.ended(ids[1], 0), "");
-    w.feed(Event::Word { service: 0, word: Word::Left });
+    w.feed(Event::Word { service: 0, word: Word::Left(true) });
     assert_eq!(w.state.deadline(), None, "all rests");
     assert_eq!(names(&w.feed(Event::Maintenance(true))), "", "it is so already");
     w.now += 60_000;
