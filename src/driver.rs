@@ -445,7 +445,9 @@ impl Driver<'_> {
 
     /// Reads the configuration again: because somebody asked, or because keys came and templates may have changed too.
     fn reread(&mut self, is_asked: bool) {
-        match (self.again)() {
+        // Once the one before has gone, a template that does not compile would end it all.
+        let compiles = |plan: Plan| if plan.is_lenient { Ok(plan) } else { check(&plan).map(|()| plan) };
+        match (self.again)().and_then(compiles) {
             // One that waits for a command to end is replaced by this one, even by the one that runs.
             Ok(plan) if self.next.is_none() && plan.fingerprint == self.plan.fingerprint => {
                 if is_asked {

@@ -250,6 +250,11 @@ fn reload_reads_the_configuration_again() {
     let mark = proc.mark();
     reload();
     proc.wait_line_after(mark, "nonsense", WAIT);
+    // So is one whose template is none.
+    fs::write(&config, w.config(APP).replace("{{getv", "{{if}} {{getv")).unwrap();
+    let mark = proc.mark();
+    reload();
+    proc.wait_line_after(mark, "missing value for if", WAIT);
     w.put("a", "2");
     wait_file(w.dir.join("out"), "new 2", WAIT);
     wait_status(&|| pilotfish().args(["status", "--control"]).arg(&socket), 0, "ready\napp: running\n");
