@@ -50,8 +50,7 @@ fn shown(text: &str, at: usize, why: &str) -> Error {
         let number = ["    ", &n.to_string()].concat();
         out.push_str(number.get(number.len() - 5..).unwrap_or(&number));
         out.push_str(": ");
-        let low = source.to_ascii_lowercase();
-        if ["token", "password", "secret", "authorization"].iter().any(|word| low.contains(word)) {
+        if super::may_hold_secret(source) {
             out.push_str("(not shown: it may hold a secret)");
         } else {
             // A control character would move the mark, or the terminal.

@@ -84,7 +84,18 @@ fn holds_secret(line: &str, is_open: bool) -> bool {
         is_open || value.starts_with(['\'', '"']) && !value.trim_start_matches(['\'', '"']).starts_with(['/', '.']);
     let mut words = keys.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\''));
     let has_key = is_text && words.any(|word| word == "key");
-    has_key || ["token", "password", "secret", "authorization"].iter().any(|word| keys.contains(word))
+    has_key || names_secret(&keys)
+}
+
+/// Whether a line that is not made of keys and values may hold a secret: in JSON all may stand on one.
+#[inline(never)]
+pub fn may_hold_secret(line: &str) -> bool {
+    let low = line.to_ascii_lowercase();
+    low.contains('@') || names_secret(&low) // a URL may have a password in front of an @
+}
+
+fn names_secret(low: &str) -> bool {
+    ["token", "password", "secret", "authorization"].iter().any(|word| low.contains(word))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod scope;
 pub mod upon;
 
 use crate::error::{Error, Result};
+use crate::formats;
 use crate::map::Map;
 use crate::store::{Snapshot, View};
 use crate::value::Value;
@@ -107,7 +108,16 @@ pub fn over_environment(
     let nothing = Snapshot::default();
     let env = |name: &str| vars.iter().find(|v| v.0 == name).map(|v| v.1.clone());
     let context = Context { store: View::new(&nothing), env: &env, max_output: 4 << 20 };
-    let made = go::Program::compile_pilot(name, text)?.render(&context, &Value::map(all))?;
+    let made = go::Program::compile_pilot(name, text).and_then(|program| program.render(&context, &Value::map(all)));
+    let made = made.map_err(|mut e| {
+        // The line of the template, shown below the message.
+        if let Some(at) = e.text.find('\n')
+            && formats::may_hold_secret(e.text.get(at..).unwrap_or(""))
+        {
+            e.text.truncate(at);
+        }
+        e
+    })?;
     Ok(String::from_utf8_lossy(&made).into_owned())
 }
 
@@ -162,5 +172,11 @@ mod tests {
         for text in ["{{ .FOO", "{{ none }}", "{{ regexReplaceAll \"(\" \"\" .FOO }}", "{{ .FOO.BAR }}"] {
             assert!(over_environment("x", text, &vars, &[]).is_err(), "{text}");
         }
+        for text in ["{token: 'hush', a: '{{ if }}'}", "{'http://u:hush@h', '{{ index .FOO 9 9 }}'}"] {
+            let e = over_environment("x", text, &vars, &[]).err().unwrap();
+            assert!(!e.text.contains("hush") && e.text.starts_with("template: x:1"), "{}", e.text);
+        }
+        let e = over_environment("x", "{a: '{{ if }}'}", &vars, &[]).err().unwrap();
+        assert!(e.text.contains("{a: '{{ if }}'}"), "{}", e.text);
     }
 }
