@@ -59,6 +59,8 @@ struct Driver<'a> {
     /// We were started in the foreground of a terminal, so the app belongs there.
     is_foreground: bool,
     events: VecDeque<Event>,
+    /// Services that are well, and whose namesakes of an older plan have to go first.
+    owed: Vec<usize>,
     again: Again<'a>,
     /// The plan that takes over.
     next: Option<Box<Plan>>,
@@ -196,6 +198,7 @@ fn generation(
         begin,
         is_foreground,
         events: VecDeque::from([Event::Start]),
+        owed: Vec::new(),
         plan: plan.clone(),
         again,
         next: None,
@@ -398,11 +401,7 @@ impl Driver<'_> {
             Action::Observe { id, sensor } => self.observe(id, sensor),
             Action::Forget(id) => self.kept.outputs.retain(|o| o.id != id),
             Action::Pass(service) => self.pass(service),
-            Action::Leave(service) => {
-                if let Some(keeper) = self.kept.keepers.get(service) {
-                    keeper.leave();
-                }
-            }
+            Action::Leave(service) => self.leave(service),
             Action::StartApp => self.start_app(),
             Action::SignalApp(n) => {
                 if let Some(pid) = self.kept.app {

@@ -212,12 +212,20 @@ impl Driver<'_> {
     }
 
     /// A service is well. One of its name that an older plan had goes first.
-    pub(super) fn pass(&self, service: usize) {
+    pub(super) fn pass(&mut self, service: usize) {
         let id = self.plan.services.get(service).map(|s| &s.id);
-        if let Some(keeper) = self.kept.keepers.get(service)
-            && !self.kept.parting.iter().any(|(old, _)| Some(old) == id)
-        {
+        if self.kept.parting.iter().any(|(old, _)| Some(old) == id) {
+            self.owed.push(service);
+        } else if let Some(keeper) = self.kept.keepers.get(service) {
             keeper.pass();
+        }
+    }
+
+    /// A service is to be found no longer.
+    pub(super) fn leave(&mut self, service: usize) {
+        self.owed.retain(|owed| *owed != service);
+        if let Some(keeper) = self.kept.keepers.get(service) {
+            keeper.leave();
         }
     }
 
@@ -242,6 +250,9 @@ impl Driver<'_> {
             }
             is_there
         });
+        for service in std::mem::take(&mut self.owed) {
+            self.pass(service);
+        }
     }
 
     #[inline(never)]

@@ -262,21 +262,28 @@ impl State {
 
     /// Takes over what still runs and is known of the handlers of the state before: those of the same name and kind. The
     /// rest may end by itself, but what would never end is ended.
-    pub(super) fn resume_handlers(&mut self, now: Millis, before: &mut State, out: &mut Vec<Action>) {
+    pub(super) fn resume_handlers(
+        &mut self,
+        now: Millis,
+        before: &mut State,
+        kept: &[Option<usize>],
+        out: &mut Vec<Action>,
+    ) {
         self.leftovers = std::mem::take(&mut before.leftovers);
         let (mine, theirs) = (self.plan.clone(), before.plan.clone());
+        let mut is_taken = vec![false; mine.handlers.len()];
         for (i, old) in theirs.handlers.iter().enumerate() {
             let Some(was) = before.handlers.get_mut(i).map(std::mem::take) else { continue };
             let fits = |p: &plan::Handler| p.name == old.name && same_role(&mine, p, &theirs, old);
-            let found = mine.handlers.iter().position(fits);
-            match found.and_then(|n| self.handlers.get_mut(n)) {
-                Some(h) => {
-                    // Where only its times are new, the new ones begin now.
-                    let first = found.and_then(|n| mine.handlers.get(n)).map_or(0, |p| p.first);
-                    let is_as_it_was = found.and_then(|n| mine.handlers.get(n)).is_some_and(|p| p.poll == old.poll);
+            let mut all = self.handlers.iter_mut().zip(&mine.handlers).zip(&mut is_taken);
+            match all.find(|((_, p), is_taken)| !**is_taken && fits(p)) {
+                Some(((h, p), is_taken)) => {
+                    *is_taken = true;
                     *h = was;
-                    if h.due.is_some() && !is_as_it_was {
-                        h.due = Some(now.saturating_add(first));
+                    // Where its times are new, or what it is about, it begins now.
+                    let is_about_another = matches!(p.role, Role::Health(s) if !matches!(kept.get(s), Some(Some(_))));
+                    if h.due.is_some() && (p.poll != old.poll || is_about_another) {
+                        h.due = Some(now.saturating_add(p.first));
                     }
                 }
                 None => {

@@ -459,7 +459,7 @@ impl State {
             self.left_by = before.left_by;
             self.resume_app(now, &mut before);
             if self.is_resumed() {
-                self.resume_handlers(now, &mut before, out);
+                self.resume_handlers(now, &mut before, kept, out);
             }
         }
     }

@@ -35,6 +35,10 @@ fn healthy() -> Plan {
     p
 }
 
+fn run_ids(actions: &[Action]) -> Vec<u32> {
+    actions.iter().filter_map(|a| if let Action::Run { id, .. } = a { Some(*id) } else { None }).collect()
+}
+
 impl World {
     /// What is to be done at the next deadline, which must be `after` from now; commands' ids are given, too.
     fn later(&mut self, after: Millis) -> (String, Option<u32>) {
@@ -197,8 +201,7 @@ fn maintenance_takes_services_out_and_rests() {
     let mut w = World::start(p);
     let actions = w.sleep(1_000);
     assert_eq!(names(&actions), "handler0 handler1");
-    let ids: Vec<u32> =
-        actions.iter().filter_map(|a| if let Action::Run { id, .. } = a { Some(*id) } else { None }).collect();
+    let ids = run_ids(&actions);
     assert_eq!(w.ended(ids[0], 0), "pass0");
     assert_eq!(names(&w.feed(Event::Signal(10))), "leave0");
     assert_eq!(w.ended(ids[1], 0), "");
@@ -397,8 +400,7 @@ fn a_new_configuration_touches_only_what_changed() {
     w.instances(0, &["10.0.0.1:80"]);
     let change = command_id(&w.tick());
     let actions = w.sleep(1_000);
-    let ids: Vec<u32> =
-        actions.iter().filter_map(|a| if let Action::Run { id, .. } = a { Some(*id) } else { None }).collect();
+    let ids = run_ids(&actions);
     w.ended(ids[0], 0);
     w.ended(ids[1], 0);
     // Service b is c now; the handler of the change still runs.
@@ -414,6 +416,23 @@ fn a_new_configuration_touches_only_what_changed() {
     assert_eq!(names(&w.tick()), "handler2");
     assert_eq!(w.later(1_000).0, "handler0 handler1");
     assert_eq!(names(&w.feed(Event::Signal(TERM))), "leave0", "what was taken over is taken out");
+    // What is about another service now begins at once, where it would at a start.
+    let mut plans = [both("a", "a"), both("a", "a")];
+    for p in &mut plans {
+        p.handlers.truncate(2);
+        p.handlers.iter_mut().for_each(|h| h.first = 0);
+    }
+    let [first, second] = plans;
+    let mut w = World::new(first);
+    w.tick();
+    w.feed(Event::AppStarted);
+    for id in run_ids(&w.tick()) {
+        w.ended(id, 0);
+    }
+    w.now += 500;
+    let (mut w, _) = next(w, second, &[Some(0), None]);
+    assert_eq!(names(&w.tick()), "handler1");
+    assert_eq!(w.later(500).0, "handler0");
 }
 
 #[test]
