@@ -299,6 +299,35 @@ fn tasks_coprocesses_and_sensors_run_beside_the_app() {
     expect_nobody(&proc);
 }
 
+#[test]
+fn of_many_sensors_that_end_at_once_each_is_heard() {
+    const COUNT: usize = 80;
+    let dir = TempDir::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut toml = format!("[telemetry]\nlisten = '{address}'\n");
+    for n in 0..COUNT {
+        toml += &format!(
+            "[[sensor]]\nname = 's{n}'\ntype = 'counter'\ninterval = '1h'\ntimeout = '1m'\n\
+             check = 'until [ -e go ]; do sleep 0.05; done; echo 1'\n"
+        );
+    }
+    toml += "[app]\ncommand = ['sleep', '1000']\n";
+    let proc = pilotfish().env("PILOTFISH_CONFIG", toml).cwd(dir.path()).spawn();
+    wait_until(WAIT, "all sensors run", || (children_of(proc.pid()).len() > COUNT).then_some(()));
+    proc.signal(libc::SIGSTOP);
+    dir.write("go", "");
+    wait_until(WAIT, "all have ended", || {
+        (children_of(proc.pid()).iter().filter(|child| child.state == 'Z').count() >= COUNT).then_some(())
+    });
+    proc.signal(libc::SIGCONT);
+    wait_until(WAIT, "none is left", || (children_of(proc.pid()).len() == 1).then_some(()));
+    let page = http("GET", &address, "/metrics", &[], b"").map(|r| r.text()).unwrap_or_default();
+    let heard = (0..COUNT).filter(|n| page.lines().any(|l| l == format!("s{n} 1"))).count();
+    proc.check(heard == COUNT, &format!("{heard} of {COUNT} were heard"));
+    proc.signal(libc::SIGTERM);
+    proc.wait_exit(WAIT);
+}
+
 /// The page's example, with addresses of this test.
 #[test]
 fn the_balancer_of_the_page() {

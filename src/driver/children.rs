@@ -109,6 +109,12 @@ impl Driver<'_> {
     /// standard output is kept.
     #[inline(never)]
     fn run_beside(&mut self, id: u32, command: &plan::Command, name: Option<&str>) {
+        // What a command left behind may write for ever; of many the oldest are given up. What has just ended has been
+        // heard by now: before a new one begins, all that happened has been taken in.
+        while self.kept.outputs.iter().filter(|o| o.is_over).count() > MOST_LEFT {
+            let oldest = self.kept.outputs.iter().position(|o| o.is_over);
+            oldest.map(|i| self.kept.outputs.remove(i));
+        }
         let has_room = matches!(self.plan.log.format, LogFormat::Default | LogFormat::Text | LogFormat::Json);
         let name = name.map(|n| if has_room { n.to_string() } else { String::new() });
         let (read, write) = match pipe::output() {
@@ -127,11 +133,6 @@ impl Driver<'_> {
         let logger = &self.logger;
         let mut say = |line: &str| logger.line(Level::Info, Voice::Supervisor, line);
         self.kept.outputs.retain_mut(|o| o.turn(&mut say) || o.is_kept());
-        // What a command left behind may write for ever; of many the oldest are given up.
-        while self.kept.outputs.iter().filter(|o| o.is_over).count() > MOST_LEFT {
-            let oldest = self.kept.outputs.iter().position(|o| o.is_over);
-            oldest.map(|i| self.kept.outputs.remove(i));
-        }
     }
 
     /// A command has ended: what it has printed is there.
