@@ -297,6 +297,9 @@ impl State {
                 }
             }
         }
+        if !self.is_resumed() {
+            return; // all has its beginning before it
+        }
         for (h, p) in self.handlers.iter_mut().zip(&mine.handlers) {
             let is_new = h.due.is_none() && h.running.is_none();
             match p.role {

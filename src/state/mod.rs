@@ -458,9 +458,7 @@ impl State {
             self.tally = std::mem::take(&mut before.tally);
             self.left_by = before.left_by;
             self.resume_app(now, &mut before);
-            if self.is_resumed() {
-                self.resume_handlers(now, &mut before, kept, out);
-            }
+            self.resume_handlers(now, &mut before, kept, out);
         }
     }
 

@@ -471,3 +471,26 @@ fn a_new_configuration_without_app_and_handlers_does_not_begin_anew() {
     assert_eq!(names(&w.feed(Event::Signal(TERM))), "rest15");
     assert_eq!(names(&w.feed(Event::Childless)), "exit0");
 }
+
+#[test]
+fn what_the_app_waits_for_is_not_asked_twice_at_once() {
+    let waiting = |name: &str| {
+        let mut p = plan(Vec::new(), Reload::None);
+        p.watches.clear();
+        p.handlers = vec![handler(name, Role::Wait, run(3_000))];
+        p
+    };
+    let mut w = World::new(waiting("db"));
+    let id = command_id(&w.tick());
+    let (mut w, did) = next(w, waiting("db"), &[]);
+    assert_eq!((did.as_str(), names(&w.tick()).as_str()), ("", ""), "it is on its way");
+    w.ended(id, 0);
+    assert_eq!(names(&w.tick()), "start");
+    // What is no longer waited for still has its limit.
+    let mut w = World::new(waiting("db"));
+    w.tick();
+    let (mut w, _) = next(w, waiting("cache"), &[]);
+    assert_eq!(names(&w.tick()), "handler0");
+    assert_eq!(w.later(1_000).0, "", "it says what it waits for");
+    assert_eq!(w.later(2_000).0, "killcommand killcommand");
+}
