@@ -453,8 +453,9 @@ impl State {
                 s.clone_from(found);
             }
         }
-        // Where files are all there is, these come first, as at a start.
-        if self.plan.app.is_some() || !self.plan.handlers.is_empty() || self.plan.templates.is_empty() {
+        // Where files are all there is, and was, these come first, as at a start.
+        let has_handlers = !self.plan.handlers.is_empty() || !before.plan.handlers.is_empty();
+        if self.plan.app.is_some() || has_handlers || self.plan.templates.is_empty() {
             self.tally = std::mem::take(&mut before.tally);
             self.left_by = before.left_by;
             self.resume_app(now, &mut before);

@@ -494,3 +494,19 @@ fn what_the_app_waits_for_is_not_asked_twice_at_once() {
     assert_eq!(w.later(1_000).0, "", "it says what it waits for");
     assert_eq!(w.later(2_000).0, "killcommand killcommand");
 }
+
+#[test]
+fn a_coprocess_ends_with_the_configuration_that_had_it() {
+    let files = || Plan { app: None, ..plan(vec![template("/", false, false, 0)], Reload::None) };
+    let handlers = vec![handler("coprocess", Role::Coprocess(ALWAYS), run(UNLIMITED))];
+    let mut w = World::new(Plan { handlers, ..files() });
+    w.data("1");
+    w.tick();
+    w.rendered(0, vec![(0, staged())]);
+    w.committed(0, &[0]);
+    assert_eq!(names(&w.tick()), "handler0");
+    let (mut w, did) = next(w, files(), &[]);
+    assert_eq!(did, "signalcommand15", "nobody else knows it");
+    w.data("2");
+    assert_eq!(names(&w.tick()), "render0");
+}
