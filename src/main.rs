@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub mod entry;
 
 use pilotfish::error::{Error, Result};
-use pilotfish::front::{self, Invocation, World};
+use pilotfish::front::{self, Host, Invocation, World};
 use pilotfish::plan::Plan;
 use pilotfish::{control, driver, kv, probe, secret, sys};
 
@@ -86,7 +86,7 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
         add(found.as_deref().unwrap_or(b"\xff"));
         found
     };
-    let world = World { vars, read: &read, files: &files, host: &sys::host::known };
+    let world = World { vars, read: &read, files: &files, host: &host };
     let mut invocation = front::read(argv0, args, &world)?;
     match &mut invocation {
         Invocation::Run(plan) => {
@@ -102,6 +102,11 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
         Invocation::Print(_) | Invocation::Show(_) | Invocation::Probe(_) | Invocation::Control(_) => {}
     }
     Ok(invocation)
+}
+
+/// What this host says of itself.
+fn host() -> Host {
+    Host { name: sys::host::name(), addresses: sys::host::addresses(), pid: std::process::id() }
 }
 
 /// Says what a log would say at a start.

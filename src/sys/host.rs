@@ -15,11 +15,6 @@ pub fn name() -> String {
     }
 }
 
-/// The host's name, its network interfaces' addresses, our pid.
-pub fn known() -> crate::front::Host {
-    crate::front::Host { name: name(), addresses: addresses(), pid: std::process::id() }
-}
-
 /// Our user's number: the one that files we make belong to.
 pub fn user() -> u32 {
     // SAFETY: geteuid cannot fail.
