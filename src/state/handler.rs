@@ -182,8 +182,10 @@ impl State {
             return; // whatever became of it, it was told to end
         }
         if let Role::Health(service) = p.role {
-            // An app that is gone is not well, whatever its check found.
-            if self.is_up() {
+            // An app that is gone is not well, whatever its check found; nor does one that began before the app was
+            // started again say anything of this one.
+            let age = self.handlers.get(i).map_or(0, |h| now.saturating_sub(h.since));
+            if self.is_up() && age <= self.app_age(now) {
                 self.on_health(service, how, out);
             }
             return;

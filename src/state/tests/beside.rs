@@ -231,7 +231,16 @@ fn a_restarted_app_is_not_found_while_it_is_gone() {
     let wait = w.state.deadline().unwrap() - w.now;
     assert_eq!(names(&w.sleep(wait)), "start");
     w.feed(Event::AppStarted);
-    assert_eq!(w.later(1_000).0, "handler0");
+    let (did, id) = w.later(1_000);
+    assert_eq!(did, "handler0");
+    // What its check found of the one before counts for nothing.
+    w.feed(Event::AppEnded(Ended::Exit(1)));
+    w.now = w.state.deadline().unwrap();
+    assert_eq!(names(&w.tick()), "start");
+    w.feed(Event::AppStarted);
+    assert_eq!(w.ended(id.unwrap(), 0), "");
+    let (_, id) = w.later(1_000);
+    assert_eq!(w.ended(id.unwrap(), 0), "pass0");
 }
 
 #[test]
