@@ -263,6 +263,25 @@ fn reload_reads_the_configuration_again() {
     proc.wait_exit(WAIT);
 }
 
+#[test]
+fn a_port_that_is_taken_keeps_no_new_socket_away() {
+    let w = World::new();
+    w.put("a", "1");
+    let (first, second) = (w.dir.join("first"), w.dir.join("second"));
+    let config = format!("control = '{}'\n{}", first.display(), w.config(APP));
+    let path = w.dir.write("pilotfish.toml", &config);
+    let proc = pilotfish().arg("--config").arg(&path).spawn();
+    wait_file(w.dir.join("out"), "1", WAIT);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = config.replace("first", "second");
+    fs::write(&path, format!("{config}[telemetry]\nlisten = '{}'\n", taken.local_addr().unwrap())).unwrap();
+    say(pilotfish().args(["reload", "--control"]).arg(&first));
+    proc.wait_line("cannot listen on 127.0.0.1:", WAIT);
+    wait_status(&|| pilotfish().args(["status", "--control"]).arg(&second), 0, "ready\napp: running\n");
+    proc.signal(libc::SIGTERM);
+    proc.wait_exit(WAIT);
+}
+
 /// The state of each check of the agent's, by its service's id.
 fn checks(consul: &Consul) -> Vec<(String, String)> {
     let all = consul.call("GET", "/v1/agent/checks", b"").json();

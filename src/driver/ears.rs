@@ -29,16 +29,21 @@ impl Ears {
     #[inline(never)]
     pub(super) fn open(&mut self, plan: &Plan) -> Result<()> {
         let is_other = self.http.as_ref().map(|(at, _)| at) != plan.telemetry.as_ref();
-        match &plan.telemetry {
-            Some(address) if is_other => self.http = Some((address.clone(), Server::listen(address)?)),
-            Some(_) => {}
-            None => self.http = None,
-        }
+        let listened = match &plan.telemetry {
+            Some(address) if is_other => {
+                Server::listen(address).map(|server| self.http = Some((address.clone(), server)))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.http = None;
+                Ok(())
+            }
+        };
         if self.asked != plan.control {
             (self.control, self.why) = control::open(&plan.control)?;
             self.asked = plan.control.clone();
         }
-        Ok(())
+        listened
     }
 
     /// Says in the log where we listen.
