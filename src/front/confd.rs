@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::draft::{same_destination, wire};
+use super::help::{self, Help};
 use super::resource::{self, Resources};
-use super::settings::{self, Settings};
+use super::settings::Settings;
 use super::{World, backend, identity, options};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Level, Plan};
@@ -27,7 +28,7 @@ pub fn read(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'
 fn read_all(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
     let mut settings = Settings::of_flags(args, world)?;
     if settings.is_on("help") {
-        return Ok(Some(settings::HELP));
+        return Ok(Some(help::text(Help::Confd)));
     }
     if settings.is_on("version") {
         return Ok(Some(concat!("confd 0.16.0 (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n")));

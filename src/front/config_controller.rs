@@ -3,6 +3,7 @@
 
 use super::draft::{want, wire};
 use super::flags::Given;
+use super::help::{self, Help};
 use super::options::{self, Options};
 use super::settings::{go_bool, typed};
 use super::{World, identity, kube, native, reload};
@@ -11,7 +12,7 @@ use crate::plan::{Level, Part, Plan, Reload, Tree};
 use crate::template::Dialect;
 
 /// The help, as Go prints it. Every flag there is stands in it.
-pub static HELP: &str = "\
+pub const HELP: &str = "\
 Usage of config-controller: [FLAGS] [-- PROGRAM [ARGS...]]
   -allow-empty
     \tlet all keys vanish, and all files with them; by default the last good ones stay
@@ -58,9 +59,9 @@ static FOREIGN: &str = "logtostderr? alsologtostderr? stderrthreshold vmodule lo
 /// `Kind::Flag` for the command line, in Go's words; `Kind::Usage` and `Kind::Config` for what it names.
 #[inline(never)]
 pub fn read(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
-    let (given, program) = typed(args, HELP, FOREIGN)?;
+    let (given, program) = typed(args, help::text(Help::ConfigController), FOREIGN)?;
     if given.is_set("help") {
-        return Ok(Some(HELP));
+        return Ok(Some(help::text(Help::ConfigController)));
     }
     if given.is_set("version") {
         return Ok(Some(concat!("config-controller (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n")));

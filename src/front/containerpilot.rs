@@ -9,6 +9,7 @@ mod tests;
 use std::path::Path;
 
 use self::fields::{command, failed, int, is_negative, millis, only, texts};
+use super::help::{self, Help};
 use super::settings::typed;
 use super::table::{Document, Table};
 use super::{World, consul_at, etcd_addresses, identity, join};
@@ -20,7 +21,7 @@ use crate::template::over_environment;
 use crate::value::Value;
 
 /// The help, as Go prints it. Every flag there is stands in it.
-pub static HELP: &str = "\
+pub const HELP: &str = "\
 Usage of containerpilot: [FLAGS] [PROGRAM [ARGS...]]
   -config value
     \tfile:///PATH or the configuration itself (default: what CONTAINERPILOT says)
@@ -83,9 +84,9 @@ pub fn read(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<St
 
 #[inline(never)]
 fn read_all(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<String>> {
-    let (given, program) = typed(args, HELP, "")?;
+    let (given, program) = typed(args, help::text(Help::Containerpilot), "")?;
     if given.is_set("help") {
-        return Ok(Some(HELP.to_string()));
+        return Ok(Some(help::text(Help::Containerpilot).to_string()));
     }
     if given.is_set("version") {
         let text = concat!("Version: 2.7.8 (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n");

@@ -11,6 +11,7 @@ pub mod control;
 mod draft;
 mod duties;
 pub mod flags;
+pub mod help;
 mod identity;
 pub mod interfaces;
 mod kube;
@@ -32,6 +33,7 @@ use crate::control::Call;
 use crate::error::{Error, Kind, Result};
 use crate::kv::Query;
 use crate::plan::{Consul, Etcd, Plan, Request, SRV, SRV_TLS, Secret, Source, SourceKind};
+use help::Help;
 use options::Options;
 
 /// What a door may look at.
@@ -148,7 +150,7 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
         _ => ("", args),
     };
     if door == "help" {
-        return Ok(Invocation::Print(options::HELP));
+        return Ok(Invocation::Print(help::text(Help::Pilotfish)));
     }
     let mut plan = Box::<Plan>::default();
     plan.log.program = argv0.to_string();
@@ -183,7 +185,7 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     }
     let options = Options::read(args, world, "")?;
     if options.is_set("help") {
-        return Ok(Invocation::Print(options::HELP));
+        return Ok(Invocation::Print(help::text(Help::Pilotfish)));
     }
     if options.is_set("version") {
         return Ok(Invocation::Print(concat!("pilotfish ", env!("CARGO_PKG_VERSION"), "\n")));

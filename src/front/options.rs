@@ -3,6 +3,7 @@
 
 use super::World;
 use super::flags::{self, Given, Words};
+use super::help::{self, Help};
 use crate::error::{Error, Result};
 use crate::plan::{Control, Level, LogFormat, Millis, Restart, parse_duration};
 use crate::sys::signal;
@@ -10,7 +11,7 @@ use crate::template::Dialect;
 use crate::text::fill;
 
 /// The help, as `--help` prints it. Every option there is stands in it.
-pub static HELP: &str = "\
+pub const HELP: &str = "\
 pilotfish keeps an app's config files in step with Consul or a folder of keys, and runs the app.
 
 Usage: pilotfish [OPTIONS] [--] PROGRAM [ARGS...]       render, run PROGRAM, reload it on changes
@@ -86,7 +87,7 @@ impl Options {
     /// `Kind::Usage`: an option that does not exist, one without its value, or a value that is none.
     #[inline(never)]
     pub fn read(args: &[String], world: &World, own: &'static str) -> Result<Options> {
-        let mut flags = flags::all(HELP);
+        let mut flags = flags::all(help::text(Help::Pilotfish));
         let common = flags.len();
         flags.extend(flags::all(own));
         let words = if own.is_empty() { Words::Last } else { Words::Anywhere };

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::flags::{self, Words};
+use super::help::{self, Help};
 use super::{World, add_etcd, etcd_addresses, identity, srv_address};
 use crate::error::{Error, Kind, Result};
 use crate::formats::json;
@@ -23,7 +24,7 @@ const RELOAD: Millis = 60_000;
 const WAIT: Millis = 60_000;
 
 /// The help, as `--help` prints it. Every flag there is stands in it.
-pub static HELP: &str = "\
+pub const HELP: &str = "\
 Usage: reconfig (options)
     -c, --cfgdir CFGDIR              the folder of conf.d and templates; default /etc/reconfig
     -d, --debug                      log each step
@@ -64,11 +65,11 @@ pub static KEYS: &[(&str, u8)] = &[
 /// version.
 #[inline(never)]
 pub fn read(args: &[String], plan: &mut Plan, world: &World) -> Result<Option<&'static str>> {
-    let (given, words) = flags::read(args, &flags::all(HELP), Words::AnywhereCut, "reconfig")?;
+    let (given, words) = flags::read(args, &flags::all(help::text(Help::Reconfig)), Words::AnywhereCut, "reconfig")?;
     let get = |name: &str| given.get(name);
     let is_set = |name: &str| given.is_set(name);
     if is_set("help") {
-        return Ok(Some(HELP));
+        return Ok(Some(help::text(Help::Reconfig)));
     }
     if is_set("version") {
         return Ok(Some(concat!("reconfig (pilotfish ", env!("CARGO_PKG_VERSION"), ")\n")));

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::World;
 use super::flags::{self, Given};
+use super::help::{self, Help};
 use super::table::Document;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Level;
@@ -14,7 +15,7 @@ use crate::text::fill;
 use crate::value::Value;
 
 /// The help, as Go prints it. Every flag there is stands in it.
-pub static HELP: &str = "\
+pub const HELP: &str = "\
 Usage of confd:
   -allow-empty
     \tlet all keys of a prefix vanish; by default the last good ones stay
@@ -79,7 +80,7 @@ static FOREIGN: &str = "app-id auth-type path role-id secret-id secret-keyring s
 
 /// Names of all flags, with their keys in confd.toml (empty: none).
 pub fn names() -> Vec<(&'static str, String)> {
-    flags::all(HELP).iter().map(|f| (f.name, key_of(f.name))).collect()
+    flags::all(help::text(Help::Confd)).iter().map(|f| (f.name, key_of(f.name))).collect()
 }
 
 /// The key of a flag in confd.toml, empty where it has none.
@@ -115,12 +116,12 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// `Kind::Flag`, in Go's words.
     pub fn of_flags(args: &[String], world: &'a World<'a>) -> Result<Settings<'a>> {
-        Ok(Settings::new(typed(args, HELP, FOREIGN)?.0, world))
+        Ok(Settings::new(typed(args, help::text(Help::Confd), FOREIGN)?.0, world))
     }
 
     #[inline(never)]
     fn new(mut given: Given, world: &'a World<'a>) -> Settings<'a> {
-        for f in flags::all(HELP) {
+        for f in flags::all(help::text(Help::Confd)) {
             let mut value = f.variable("CONFD_").and_then(|variable| world.var(&variable));
             if f.name == "client-ca-keys" {
                 value = world.var("CONFD_CLIENT_CAKEYS").or(value); // confd's own name for it
@@ -292,7 +293,7 @@ pub fn typed<'a>(args: &'a [String], help: &'static str, foreign: &str) -> Resul
 }
 
 fn bad_value(value: &str, name: &str) -> Error {
-    bad_flag("invalid value \"%\" for flag -%: parse error", &[value, name], HELP)
+    bad_flag("invalid value \"%\" for flag -%: parse error", &[value, name], help::text(Help::Confd))
 }
 
 #[inline(never)]
