@@ -18,6 +18,7 @@ use crate::plan::{
     App, Catalog, Consul, Control, Etcd, Level, LogFormat, Millis, PROBATION, Plan, Reload, Restart, Secret, UNLIMITED,
 };
 use crate::template::over_environment;
+use crate::text::group;
 use crate::value::Value;
 
 /// The help, as Go prints it. Every flag there is stands in it.
@@ -241,32 +242,36 @@ fn etcd(t: &Table, world: &World) -> Result<Catalog> {
 #[inline(never)]
 fn logging(plan: &mut Plan, t: &Table) {
     only(t, LOGGING);
-    let word = |key: &str| t.str(key).unwrap_or("").to_ascii_lowercase();
+    // Which of these it is; `usual` where it is not said.
+    let word = |key: &str, words: &str, usual: &str| {
+        let said = t.str(key).filter(|said| !said.is_empty());
+        group(&said.unwrap_or(usual).to_ascii_lowercase(), words)
+    };
     let wrong = |key: &str, text: &str| failed(t, key, text, &[t.str(key).unwrap_or("")]);
-    plan.log.level = match word("level").as_str() {
-        "debug" => Level::Debug,
-        "" | "info" => Level::Info,
-        "warn" | "warning" => Level::Warning,
-        "error" => Level::Error,
-        "fatal" | "panic" => Level::Fatal,
+    plan.log.level = match word("level", "debug, info, warn warning, error, fatal panic", "info") {
+        0 => Level::Debug,
+        1 => Level::Info,
+        2 => Level::Warning,
+        3 => Level::Error,
+        4 => Level::Fatal,
         _ => {
             wrong("level", "Unknown log level '%'");
             Level::Info
         }
     };
-    plan.log.format = match word("format").as_str() {
-        "text" => LogFormat::Logrus,
-        "json" => LogFormat::LogrusJson,
-        found => {
-            if !matches!(found, "" | "default") {
+    plan.log.format = match word("format", "text, json, default", "default") {
+        0 => LogFormat::Logrus,
+        1 => LogFormat::LogrusJson,
+        n => {
+            if n > 2 {
                 wrong("format", "Unknown log format '%'");
             }
             LogFormat::Go
         }
     };
-    let output = word("output");
-    plan.log.is_stdout = output != "stderr";
-    if !matches!(output.as_str(), "" | "stdout" | "stderr") {
+    let output = word("output", "stderr, stdout", "stdout");
+    plan.log.is_stdout = output > 0;
+    if output > 1 {
         wrong("output", "Unknown output type '%'");
     }
 }

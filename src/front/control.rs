@@ -7,6 +7,7 @@ use super::probe::OWN;
 use crate::control::Call;
 use crate::error::{Error, Result};
 use crate::plan::Control;
+use crate::text::is_one_of;
 
 /// Reads the words behind `status`, `maintenance` or `reload`.
 ///
@@ -20,7 +21,7 @@ pub fn read(door: &str, args: &[String], world: &World) -> Result<Box<Call>> {
         path.push('/');
         path.push_str(word);
     }
-    if !matches!(path.as_str(), "/status" | "/reload" | "/maintenance/on" | "/maintenance/off") {
+    if !is_one_of(&path, "/status /reload /maintenance/on /maintenance/off") {
         return Err(Error::usage("usage: pilotfish status|reload|maintenance on|maintenance off [--control PATH]"));
     }
     let method = if door == "status" { "GET" } else { "POST" };

@@ -8,7 +8,7 @@ use super::{Host, World, check, interfaces, native};
 use crate::plan::{
     ALWAYS, Command, Handler, Hooks, Millis, Plan, Role, Run, Sensor, SensorKind, Service, UNLIMITED, Watch,
 };
-use crate::text::fill;
+use crate::text::{fill, group};
 use crate::value::Value;
 
 /// Between two checks, if that is not said.
@@ -319,11 +319,11 @@ fn restarts(t: &Table) -> u32 {
 
 /// What becomes of a sensor's value, by its word.
 pub fn kind(text: &str) -> super::options::Read<SensorKind> {
-    match text {
-        "counter" => Ok(SensorKind::Counter),
-        "gauge" => Ok(SensorKind::Gauge),
-        "histogram" => Ok(SensorKind::Histogram),
-        "summary" => Ok(SensorKind::Summary),
+    match group(text, "counter, gauge, histogram, summary") {
+        0 => Ok(SensorKind::Counter),
+        1 => Ok(SensorKind::Gauge),
+        2 => Ok(SensorKind::Histogram),
+        3 => Ok(SensorKind::Summary),
         _ => Err("counter, gauge, histogram or summary"),
     }
 }

@@ -33,6 +33,7 @@ use crate::control::Call;
 use crate::error::{Error, Kind, Result};
 use crate::kv::Query;
 use crate::plan::{Consul, Etcd, Plan, Request, SRV, SRV_TLS, Secret, Source, SourceKind};
+use crate::text::is_one_of;
 use help::Help;
 use options::Options;
 
@@ -117,36 +118,22 @@ pub enum Invocation {
     Control(Box<Call>),
 }
 
+/// What the program may be called to be another one,
+static NAMES: &str = "confd-sidecar confd config-controller containerpilot reconfig reconfig.rb";
+
+/// and the first words that make it another one, or have a meaning of their own.
+static WORDS: &str = "\
+    confd-sidecar confd config-controller containerpilot reconfig check health help kv maintenance probe reload status";
+
 /// Reads the command line (without the program's own name in `args`).
 ///
 /// # Errors
 /// `Kind::Usage` for the command line, `Kind::Config` for everything it names; whole sentences.
 pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     let called = argv0.rsplit('/').next().unwrap_or(argv0);
-    let (door, args) = match (called, args.split_first()) {
-        ("confd-sidecar" | "confd" | "config-controller" | "containerpilot" | "reconfig" | "reconfig.rb", _) => {
-            (called, args)
-        }
-        (_, Some((first, rest)))
-            if matches!(
-                first.as_str(),
-                "confd-sidecar"
-                    | "confd"
-                    | "config-controller"
-                    | "containerpilot"
-                    | "reconfig"
-                    | "check"
-                    | "health"
-                    | "help"
-                    | "kv"
-                    | "maintenance"
-                    | "probe"
-                    | "reload"
-                    | "status"
-            ) =>
-        {
-            (first.as_str(), rest)
-        }
+    let (door, args) = match args.split_first() {
+        _ if is_one_of(called, NAMES) => (called, args),
+        Some((first, rest)) if is_one_of(first, WORDS) => (first.as_str(), rest),
         _ => ("", args),
     };
     if door == "help" {
@@ -160,7 +147,7 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     if door == "health" || door == "probe" {
         return Ok(Invocation::Probe(probe::read(door, args, world)?));
     }
-    if matches!(door, "maintenance" | "reload" | "status") {
+    if is_one_of(door, "maintenance reload status") {
         return Ok(Invocation::Control(control::read(door, args, world)?));
     }
     if door == "containerpilot" {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Control, Level, LogFormat, Millis, Restart, parse_duration};
 use crate::sys::signal;
 use crate::template::Dialect;
-use crate::text::fill;
+use crate::text::{fill, group};
 
 /// The help, as `--help` prints it. Every option there is stands in it.
 pub const HELP: &str = "\
@@ -109,19 +109,20 @@ impl Options {
         // says how it is read.
         for f in &flags {
             for text in given.every(f.name) {
-                let wrong = match f.value {
-                    _ if f.name == "reload-signal" => None, // restart and none are taken here too
-                    "TIME" => time(text).err(),
-                    "SIGNAL" => signal_number(text).err(),
-                    "WHEN" => restart(text).err(),
-                    "FORMAT" => log_format(text).err(),
-                    "LEVEL" => log_level(text).err(),
-                    "QUIET[,MAX]" => settle(text).err(),
-                    "HOST:PORT" => listen(text).err(),
-                    "PATH" => control(text).err(),
-                    "go|upon" => dialect(text).err(),
-                    _ => None,
-                };
+                let wrong =
+                    match group(f.value, "TIME, SIGNAL, WHEN, FORMAT, LEVEL, QUIET[,MAX], HOST:PORT, PATH, go|upon") {
+                        _ if f.name == "reload-signal" => None, // restart and none are taken here too
+                        0 => time(text).err(),
+                        1 => signal_number(text).err(),
+                        2 => restart(text).err(),
+                        3 => log_format(text).err(),
+                        4 => log_level(text).err(),
+                        5 => settle(text).err(),
+                        6 => listen(text).err(),
+                        7 => control(text).err(),
+                        8 => dialect(text).err(),
+                        _ => None,
+                    };
                 if let Some(want) = wrong {
                     return Err(Error::usage(fill("--% %: expected %", &[f.name, text, want])));
                 }
@@ -238,11 +239,11 @@ pub fn log_format(text: &str) -> Read<LogFormat> {
 /// A log level, in the words of confd and others.
 #[inline(never)]
 pub fn log_level(text: &str) -> Read<Level> {
-    match text.to_ascii_lowercase().as_str() {
-        "debug" | "trace" => Ok(Level::Debug),
-        "info" | "notice" => Ok(Level::Info),
-        "warn" | "warning" => Ok(Level::Warning),
-        "error" | "fatal" | "panic" => Ok(Level::Error),
+    match group(&text.to_ascii_lowercase(), "debug trace, info notice, warn warning, error fatal panic") {
+        0 => Ok(Level::Debug),
+        1 => Ok(Level::Info),
+        2 => Ok(Level::Warning),
+        3 => Ok(Level::Error),
         _ => Err("debug, info, warning or error"),
     }
 }

@@ -11,7 +11,7 @@ use super::help::{self, Help};
 use super::table::Document;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Level;
-use crate::text::fill;
+use crate::text::{fill, group};
 use crate::value::Value;
 
 /// The help, as Go prints it. Every flag there is stands in it.
@@ -86,11 +86,11 @@ pub fn names() -> Vec<(&'static str, String)> {
 /// The key of a flag in confd.toml, empty where it has none.
 #[inline(never)]
 fn key_of(name: &str) -> String {
-    match name {
-        "config-file" | "onetime" | "version" => String::new(),
-        "client-ca-keys" => "client_cakeys".to_string(),
-        "node" => "nodes".to_string(),
-        "log-level" | "sync-only" => name.to_string(),
+    match group(name, "config-file onetime version, client-ca-keys, node, log-level sync-only") {
+        0 => String::new(),
+        1 => "client_cakeys".to_string(),
+        2 => "nodes".to_string(),
+        3 => name.to_string(),
         _ => name.replace('-', "_"),
     }
 }
@@ -303,9 +303,9 @@ fn bad_flag(pattern: &str, words: &[&str], help: &str) -> Error {
 
 /// true or false, as Go's programs write them.
 pub fn go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+    match group(text, "1 t T true TRUE True, 0 f F false FALSE False") {
+        0 => Some(true),
+        1 => Some(false),
         _ => None,
     }
 }

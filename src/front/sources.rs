@@ -11,6 +11,7 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Catalog, Consul, Etcd, Millis, Plan, Secret, Source, SourceKind};
+use crate::text::group;
 
 /// Where services are when etcd's URL does not say: where ContainerPilot has them.
 const SERVICES: &str = "/containerpilot";
@@ -171,14 +172,16 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
     let bare = rest.strip_prefix("//").unwrap_or(rest);
     let mut prefix = "/".to_string();
     let protocol = if scheme.ends_with("+https") { "https" } else { "http" };
-    let service = match scheme {
-        "etcd+https" | "etcd2+https" => "etcd-client-ssl", // as etcd's own clients have it
-        "etcd" | "etcd2" => "etcd-client",
+    let service = match group(scheme, "etcd+https etcd2+https, etcd etcd2") {
+        0 => "etcd-client-ssl", // as etcd's own clients have it
+        1 => "etcd-client",
         _ => "consul",
     };
     let srv = srv_record(t.str("srv_record"), t.str("srv_domain"), service).map(|r| srv_address(&r, protocol));
-    match scheme {
-        "consul" | "consul+http" | "consul+unix" | "consul+https" => {
+    let kinds =
+        "consul consul+http consul+unix consul+https, etcd etcd2 etcd+https etcd2+https, dir, file, k8s, services, env";
+    match group(scheme, kinds) {
+        0 => {
             let (mut hosts, mut path) = bare.split_once('/').unwrap_or((bare, ""));
             if scheme == "consul+unix" {
                 (hosts, path) = ("", "");
@@ -204,7 +207,7 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             consul_options(&mut c, options);
             add_consul(plan, c, allow_empty);
         }
-        "etcd" | "etcd2" | "etcd+https" | "etcd2+https" => {
+        1 => {
             let (mut hosts, path) = bare.split_once('/').unwrap_or((bare, ""));
             prefix = join(path, "");
             if hosts.is_empty() {
@@ -219,14 +222,14 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             identity::add_table(&mut etcd.tls, identity::is_https(&etcd.endpoints), t, Some(options))?;
             add_etcd(plan, etcd, allow_empty);
         }
-        "dir" if !rest.is_empty() => {
+        2 if !rest.is_empty() => {
             let name = ["folder ", bare].concat();
             plan.sources.push(Source { name, kind: SourceKind::Dir(PathBuf::from(bare)), allow_empty });
         }
-        "file" => {
+        3 => {
             add_files(plan, bare, t.str("filter"), allow_empty)?;
         }
-        "k8s" => {
+        4 => {
             let mut k = kube::unknown();
             kube::access(&mut k, options.get("kubeconfig").or(t.str("kubeconfig")), world)?;
             kube::objects(&mut k, bare)?;
@@ -239,12 +242,12 @@ fn source(plan: &mut Plan, url: &str, t: &Table, options: &Options, world: &Worl
             k.wait = wait(options, t.time("wait").unwrap_or(60_000));
             kube::add(plan, k, allow_empty);
         }
-        "services" if bare.is_empty() => {
+        5 if bare.is_empty() => {
             if services(plan).is_none() {
                 return Err(Error::config("no [catalog] and no --catalog says where services are"));
             }
         }
-        "env" => {
+        6 => {
             prefix = join(rest, "");
             add_environment(plan, allow_empty);
         }

@@ -5,6 +5,7 @@ use super::text::{Kind, Page};
 use crate::plan::{Millis, Sensor, SensorKind};
 use crate::text::decimal;
 use crate::text::float::fmt_float;
+use crate::text::group;
 
 /// The upper ends of a histogram's buckets, as numbers and as labels; above the last there is one more, without an end.
 static ENDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -48,10 +49,10 @@ fn number(text: &str) -> Option<f64> {
     if let Some(value) = decimal::read(text) {
         return Some(value).filter(|v| v.is_finite());
     }
-    match text.to_ascii_lowercase().as_str() {
-        "nan" => Some(f64::NAN),
-        "inf" | "+inf" | "infinity" | "+infinity" => Some(f64::INFINITY),
-        "-inf" | "-infinity" => Some(f64::NEG_INFINITY),
+    match group(&text.to_ascii_lowercase(), "nan, inf +inf infinity +infinity, -inf -infinity") {
+        0 => Some(f64::NAN),
+        1 => Some(f64::INFINITY),
+        2 => Some(f64::NEG_INFINITY),
         _ => None,
     }
 }

@@ -20,6 +20,25 @@ pub fn fill(pattern: &str, words: &[&str]) -> String {
     out
 }
 
+/// In which group of words a word is, from 0 on; behind the last, where it is in none. A comma and a space stand between
+/// groups, a space between words. Of many words to be told apart, none costs a comparison of its own.
+#[inline(never)]
+pub fn group(word: &str, groups: &str) -> usize {
+    let mut n = 0;
+    for group in groups.split(", ") {
+        if group.split(' ').any(|w| w == word) {
+            break;
+        }
+        n += 1;
+    }
+    n
+}
+
+/// Whether a word is one of these, with a space between.
+pub fn is_one_of(word: &str, words: &str) -> bool {
+    group(word, words) == 0
+}
+
 /// A text that is made and grows beyond this is cut; who made it sees that by its length and says so.
 pub const LARGEST: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { 64 << 20 };
 
