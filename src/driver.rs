@@ -203,8 +203,17 @@ fn generation(
         again,
         next: None,
     };
-    driver.take_over(before)?;
-    source::start(&plan, &post, stop)?;
+    let is_first = before.is_none();
+    let began = driver.take_over(before).and_then(|()| source::start(&plan, &post, stop));
+    match began {
+        Err(why) if is_first => return Err(why),
+        // What runs already has its end as if somebody had asked for it.
+        Err(why) => {
+            driver.logger.line(Level::Fatal, Voice::Supervisor, &why.text);
+            driver.events.push_back(Event::Signal(libc::SIGTERM));
+        }
+        Ok(()) => {}
+    }
     let mut end = None;
     loop {
         pipe.drain();

@@ -90,6 +90,11 @@ fn read(argv0: &str, args: &[String], vars: &[(String, String)]) -> Result<Invoc
     let mut invocation = front::read(argv0, args, &world)?;
     match &mut invocation {
         Invocation::Run(plan) => {
+            // The host may have another name or address than before.
+            for service in &plan.services {
+                add(service.id.as_bytes());
+                add(service.address.as_bytes());
+            }
             plan.fingerprint = sum.get();
             secret::warn(plan);
         }

@@ -185,8 +185,13 @@ impl Driver<'_> {
         let (now, was) = (self.plan.catalog.as_ref(), before.and_then(|b| b.catalog.as_ref()));
         let is_same = now.zip(was).is_some_and(|(now, was)| now.is_same(was));
         let old = before.map_or(&[][..], |b| &b.services);
-        let find = |s| old.iter().position(|o| o == s).filter(|_| is_same);
-        self.plan.services.iter().map(find).collect()
+        let mut all = Vec::new();
+        for s in &self.plan.services {
+            // Two may be the same, and each has a keeper.
+            let found = old.iter().enumerate().find(|(i, o)| *o == s && !all.contains(&Some(*i)));
+            all.push(found.map(|(i, _)| i).filter(|_| is_same));
+        }
+        all
     }
 
     /// Gives each service its keeper; those of services that are no more, or are others now, take them out.

@@ -30,9 +30,7 @@ impl Ears {
     pub(super) fn open(&mut self, plan: &Plan) -> Result<()> {
         let is_other = self.http.as_ref().map(|(at, _)| at) != plan.telemetry.as_ref();
         let listened = match &plan.telemetry {
-            Some(address) if is_other => {
-                Server::listen(address).map(|server| self.http = Some((address.clone(), server)))
-            }
+            Some(address) if is_other => self.listen(address),
             Some(_) => Ok(()),
             None => {
                 self.http = None;
@@ -44,6 +42,16 @@ impl Ears {
             self.asked = plan.control.clone();
         }
         listened
+    }
+
+    fn listen(&mut self, address: &str) -> Result<()> {
+        let server = Server::listen(address).or_else(|why| {
+            // It may be we ourselves who stand in the way.
+            let Some((old, _)) = self.http.take() else { return Err(why) };
+            Server::listen(address).inspect_err(|_| self.http = Server::listen(&old).ok().map(|server| (old, server)))
+        })?;
+        self.http = Some((address.to_string(), server));
+        Ok(())
     }
 
     /// Says in the log where we listen.
