@@ -269,6 +269,7 @@ impl Driver<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn facts(&self, now: Millis) -> Facts {
         let mut facts = self.state.facts(now);
         facts.certificates = tls::ends();
@@ -284,6 +285,7 @@ impl Driver<'_> {
         telemetry::answer(method, path, &facts, &self.kept.meters, clocks)
     }
 
+    #[inline(never)]
     fn take_signals(&mut self) {
         for n in signal::take() {
             if n == libc::SIGCHLD {
@@ -295,6 +297,7 @@ impl Driver<'_> {
     }
 
     /// Takes in what became of children; true when there is none left.
+    #[inline(never)]
     fn reap(&mut self) -> bool {
         loop {
             match process::reap() {
@@ -328,6 +331,7 @@ impl Driver<'_> {
         }
     }
 
+    #[inline(never)]
     fn take_news(&mut self) {
         for (group, renders) in self.post.take_renders() {
             self.stage_all(group, renders);
@@ -442,6 +446,7 @@ impl Driver<'_> {
         }
     }
 
+    #[inline(never)]
     fn signal_group(&self, n: i32) {
         if let (libc::SIGKILL, Some(pid)) = (n, self.kept.app) {
             process::kill(pid, n); // it may have left its group
@@ -452,6 +457,7 @@ impl Driver<'_> {
     }
 
     /// Reads the configuration again: because somebody asked, or because keys came and templates may have changed too.
+    #[inline(never)]
     fn reread(&mut self, is_asked: bool) {
         // Once the one before has gone, a template that does not compile would end it all.
         let compiles = |plan: Plan| if plan.is_lenient { Ok(plan) } else { check(&plan).map(|()| plan) };

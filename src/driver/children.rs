@@ -36,10 +36,11 @@ impl Driver<'_> {
                     Some(plan::Reload::Command(c)) => (Some(c), t),
                     Some(plan::Reload::Request(_)) => {
                         let plan = self.plan.clone();
-                        return self.send_request(id, move |stop| match plan.reload(i) {
+                        let work = move |stop: &Stop| match plan.reload(i) {
                             Some(plan::Reload::Request(r)) => request::send(r, stop),
                             _ => Err(String::new()),
-                        });
+                        };
+                        return self.send_request(id, Box::new(work));
                     }
                     Some(plan::Reload::Named(n)) => {
                         let ours: Vec<i32> = self.kept.commands.iter().map(|c| c.pid).collect();
@@ -58,6 +59,7 @@ impl Driver<'_> {
         self.started(id, self.plan.app.is_some(), started);
     }
 
+    #[inline(never)]
     fn started(&mut self, id: u32, is_swept: bool, how: Result<i32>) {
         match how {
             Ok(pid) => self.kept.commands.push(Command { pid, id, is_swept }),
@@ -76,23 +78,26 @@ impl Driver<'_> {
             }
             Run::Request(_) => {
                 let plan = plan.clone();
-                self.send_request(id, move |stop| match plan.handlers.get(i).map(|h| &h.run) {
+                let work = move |stop: &Stop| match plan.handlers.get(i).map(|h| &h.run) {
                     Some(Run::Request(r)) => request::send(r, stop),
                     _ => Err(String::new()),
-                });
+                };
+                self.send_request(id, Box::new(work));
             }
             Run::Tcp(address, limit) => {
                 let (address, limit) = (["tcp://", address].concat(), *limit);
-                self.send_request(id, move |stop| {
+                let work = move |stop: &Stop| {
                     let server = Server::new(&address, &plan::Tls::default(), stop);
                     let reached = server.reach(limit).map(|()| ProcessEnded::Exit(0));
                     reached.map_err(|why| [&address, ": ", &*why].concat())
-                });
+                };
+                self.send_request(id, Box::new(work));
             }
             Run::Nothing | Run::Instances(_) => {}
         }
     }
 
+    #[inline(never)]
     fn run_hook(&mut self, id: u32, hook: Hook) {
         let plan = self.plan.clone();
         let command = match hook {
@@ -129,6 +134,7 @@ impl Driver<'_> {
     }
 
     /// Takes in what commands have printed.
+    #[inline(never)]
     pub(super) fn take_outputs(&mut self) {
         let logger = &self.logger;
         let mut say = |line: &str| logger.line(Level::Info, Voice::Supervisor, line);
@@ -136,6 +142,7 @@ impl Driver<'_> {
     }
 
     /// A command has ended: what it has printed is there.
+    #[inline(never)]
     pub(super) fn end_output(&mut self, id: u32) {
         let logger = &self.logger;
         let mut say = |line: &str| logger.line(Level::Info, Voice::Supervisor, line);
@@ -147,6 +154,7 @@ impl Driver<'_> {
     }
 
     /// Gives a sensor what its command printed.
+    #[inline(never)]
     pub(super) fn observe(&mut self, id: u32, sensor: usize) {
         let Some(i) = self.kept.outputs.iter().position(|o| o.id == id) else { return };
         let text = self.kept.outputs.remove(i).text();
@@ -158,7 +166,7 @@ impl Driver<'_> {
 
     /// Does something on a thread of its own: the loop waits for no server.
     #[inline(never)]
-    fn send_request(&mut self, id: u32, work: impl FnOnce(&Stop) -> source::Done + Send + 'static) {
+    fn send_request(&mut self, id: u32, work: Box<dyn FnOnce(&Stop) -> source::Done + Send>) {
         let answers = self.kept.answers.clone();
         let started = Stop::new().and_then(|stop| {
             let held = stop.clone();
@@ -173,6 +181,7 @@ impl Driver<'_> {
     }
 
     /// A request has its answer, or had its time; what comes after that is dropped.
+    #[inline(never)]
     pub(super) fn end_request(&mut self, id: u32, how: source::Done) {
         if let Some(i) = self.kept.requests.iter().position(|(r, _)| *r == id) {
             self.kept.requests.swap_remove(i).1.now();
@@ -181,6 +190,7 @@ impl Driver<'_> {
     }
 
     /// Which services are as they were in the plan before, and where they stand there.
+    #[inline(never)]
     pub(super) fn same_services(&self, before: Option<&Plan>) -> Vec<Option<usize>> {
         let (now, was) = (self.plan.catalog.as_ref(), before.and_then(|b| b.catalog.as_ref()));
         let is_same = now.zip(was).is_some_and(|(now, was)| now.is_same(was));
@@ -218,6 +228,7 @@ impl Driver<'_> {
     }
 
     /// A service is well. One of its name that an older plan had goes first.
+    #[inline(never)]
     pub(super) fn pass(&mut self, service: usize) {
         let id = self.plan.services.get(service).map(|s| &s.id);
         if self.kept.parting.iter().any(|(old, _)| Some(old) == id) {
@@ -236,6 +247,7 @@ impl Driver<'_> {
     }
 
     /// Takes in what keepers have to say.
+    #[inline(never)]
     pub(super) fn take_words(&mut self) {
         for (service, keeper) in self.kept.keepers.iter().enumerate() {
             self.events.extend(keeper.news().into_iter().map(|word| Event::Word { service, word }));
@@ -303,6 +315,7 @@ impl Driver<'_> {
         self.events.push_back(Event::ReloadSignalled(caught));
     }
 
+    #[inline(never)]
     pub(super) fn suspend(&mut self) {
         if !self.is_foreground || std::process::id() == 1 {
             return;

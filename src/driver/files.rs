@@ -51,6 +51,7 @@ impl Driver<'_> {
 
     /// Renders a group here, or on a thread of its own when a template looks up names: the loop waits for no
     /// name server.
+    #[inline(never)]
     pub(super) fn render(&mut self, group: usize, templates: &[usize]) {
         let plans = &self.plan.templates;
         let blocks = templates.iter().filter_map(|t| plans.get(*t)).any(|p| p.text.contains("lookup"));
@@ -71,6 +72,7 @@ impl Driver<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn stage_all(&mut self, group: usize, renders: Vec<Render>) {
         let mut results = Vec::new();
         for r in renders {
@@ -132,6 +134,7 @@ impl Driver<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn say_kept(&self, path: &std::path::Path) {
         self.logger.line(Level::Info, Voice::Confd, &["Keeping staged file: ", &path.to_string_lossy()].concat());
     }
@@ -203,6 +206,7 @@ impl Driver<'_> {
         Committed { template: t, result }
     }
 
+    #[inline(never)]
     pub(super) fn restore(&mut self, t: usize) -> Result<()> {
         match (self.plan.templates.get(t), self.saved.get_mut(t).and_then(Option::take)) {
             (Some(plan), Some(Saved::File(saved))) => dest::restore(&plan.dest, &saved).map(drop),

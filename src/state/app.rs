@@ -145,6 +145,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn advance_app(&mut self, now: Millis, out: &mut Vec<Action>) {
         match &mut self.app.phase {
             Phase::Waiting => self.advance_waiting(now, out),
@@ -197,6 +198,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     fn advance_waiting(&mut self, now: Millis, out: &mut Vec<Action>) {
         let done = self.groups.iter().all(|g| g.is_done) && (self.plan.once || self.awaited().is_none());
         if self.plan.once {
@@ -268,6 +270,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_app_start_failed(&mut self, now: Millis, code: i32, text: &str, out: &mut Vec<Action>) {
         let name = self.plan.app.as_ref().and_then(|a| a.argv.first()).cloned().unwrap_or_default();
         if self.is_ending() {
@@ -294,6 +297,7 @@ impl State {
         self.app.phase = Phase::Restarting { deadline: now.saturating_add(app.stop_timeout), killed: false };
     }
 
+    #[inline(never)]
     pub(super) fn on_app_ended(&mut self, now: Millis, ended: Ended, out: &mut Vec<Action>) {
         match self.app.phase {
             Phase::Running | Phase::Starting => {}
@@ -349,6 +353,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_signal(&mut self, now: Millis, n: i32, out: &mut Vec<Action>) {
         match n {
             // CHLD is the driver's; a stop from the terminal is no business of a supervisor; XCPU and XFSZ are our
@@ -380,6 +385,7 @@ impl State {
             )
     }
 
+    #[inline(never)]
     fn on_stop(&mut self, now: Millis, n: i32, out: &mut Vec<Action>) {
         let app = self.plan.app.as_ref();
         // Where maintenance has its signal, as in ContainerPilot, INT means TERM.
@@ -419,6 +425,7 @@ impl State {
     }
 
     /// No process is left: ends when the catalog has heard it, too.
+    #[inline(never)]
     fn linger(&mut self, now: Millis, code: i32, out: &mut Vec<Action>) {
         if self.is_leaving(now) {
             self.app.phase = Phase::Lingering { code };
@@ -428,6 +435,7 @@ impl State {
         out.push(Action::Exit(code));
     }
 
+    #[inline(never)]
     pub(super) fn on_childless(&mut self, now: Millis, out: &mut Vec<Action>) {
         if let Phase::Sweeping { code, .. } = self.app.phase {
             self.linger(now, code, out);

@@ -168,6 +168,7 @@ impl State {
         earliest
     }
 
+    #[inline(never)]
     pub(super) fn advance_groups(&mut self, now: Millis, out: &mut Vec<Action>) {
         if self.is_ending() {
             return;
@@ -206,6 +207,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_rendered(&mut self, now: Millis, g: usize, results: Vec<Rendered>, out: &mut Vec<Action>) {
         let mut failed = false;
         let mut passing = true; // every failure may pass by itself
@@ -289,6 +291,7 @@ impl State {
     }
 
     /// True when the command was a check.
+    #[inline(never)]
     pub(super) fn on_check_ended(
         &mut self,
         now: Millis,
@@ -377,6 +380,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_committed(&mut self, now: Millis, g: usize, results: Vec<Committed>, out: &mut Vec<Action>) {
         let mut failed = false;
         let mut any = false;
@@ -472,6 +476,7 @@ impl State {
         any
     }
 
+    #[inline(never)]
     pub(super) fn on_restored(
         &mut self,
         now: Millis,

@@ -106,6 +106,7 @@ impl State {
         earliest.into_iter().chain(old).min()
     }
 
+    #[inline(never)]
     pub(super) fn advance_handlers(&mut self, now: Millis, out: &mut Vec<Action>) {
         if self.is_ending() {
             return;
@@ -127,6 +128,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     fn begin(&mut self, now: Millis, i: usize, p: &plan::Handler, out: &mut Vec<Action>) {
         let id = self.new_id();
         let Some(h) = self.handlers.get_mut(i) else { return };
@@ -146,6 +148,7 @@ impl State {
     }
 
     /// A command or request ended; false when it was none of these.
+    #[inline(never)]
     pub(super) fn on_handler_ended(
         &mut self,
         now: Millis,
@@ -177,6 +180,7 @@ impl State {
     }
 
     /// What came of a handler: `Err` says why it did not work.
+    #[inline(never)]
     fn handled(&mut self, now: Millis, i: usize, p: &plan::Handler, how: Result<(), String>, out: &mut Vec<Action>) {
         if self.is_ending() {
             return; // whatever became of it, it was told to end
@@ -218,6 +222,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     fn on_coprocess_ended(
         &mut self,
         now: Millis,
@@ -248,6 +253,7 @@ impl State {
     }
 
     /// The instances of a watch may be others now: whoever wants to know is run.
+    #[inline(never)]
     pub(super) fn look_at_instances(&mut self, watch: usize) {
         let mut now: Vec<Box<[u8]>> = Vec::new();
         for (_, value) in self.snapshot(watch).into_iter().flat_map(|s| s.entries()) {

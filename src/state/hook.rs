@@ -56,6 +56,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_hook_ended(
         &mut self,
         now: Millis,

@@ -393,6 +393,7 @@ impl State {
         all.into_iter().flatten().min()
     }
 
+    #[inline(never)]
     fn on_start(&mut self, now: Millis, out: &mut Vec<Action>) {
         self.started = now;
         self.refresh = self.plan.refresh.filter(|_| !self.plan.once).map(|every| now.saturating_add(every));

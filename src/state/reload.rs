@@ -142,6 +142,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn advance_reloads(&mut self, now: Millis, out: &mut Vec<Action>) {
         if self.is_ending() {
             return;
@@ -210,6 +211,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_reload_signalled(&mut self, now: Millis, caught: Caught, out: &mut Vec<Action>) {
         if caught == Caught::Sent {
             self.tally.count(now, Count::Reloads);
@@ -231,6 +233,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_reload_ended(&mut self, now: Millis, id: u32, how: &Result<Ended, String>, out: &mut Vec<Action>) {
         let Some(i) = self.reloads.iter().position(|r| r.running.as_ref().is_some_and(|r| r.id == id)) else { return };
         let is_app = i == self.app_index();

@@ -31,6 +31,7 @@ pub fn left(id: &str, is_sure: bool) -> (Level, String) {
 
 impl State {
     /// What came of a health check: `Err` says why it failed.
+    #[inline(never)]
     pub(super) fn on_health(&mut self, i: usize, how: Result<(), String>, out: &mut Vec<Action>) {
         let plan = self.plan.clone();
         let (Some(s), Some(p)) = (self.services.get_mut(i), plan.services.get(i)) else { return };
@@ -53,6 +54,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_word(&mut self, i: usize, word: Word, out: &mut Vec<Action>) {
         let plan = self.plan.clone();
         let (Some(s), Some(p)) = (self.services.get_mut(i), plan.services.get(i)) else { return };
@@ -86,6 +88,7 @@ impl State {
     }
 
     /// Takes all services out, or lets them come back with their next check; what is run again and again rests in between.
+    #[inline(never)]
     pub(super) fn on_maintenance(&mut self, now: Millis, is_on: bool, out: &mut Vec<Action>) {
         if self.is_maintained == is_on || self.is_ending() {
             return;

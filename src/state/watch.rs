@@ -22,6 +22,7 @@ pub struct Watch {
 }
 
 impl State {
+    #[inline(never)]
     pub(super) fn on_data(&mut self, now: Millis, watch: usize, new: Arc<Snapshot>, out: &mut Vec<Action>) {
         self.on_recovered(now, watch, out);
         self.tally.count(now, Count::Syncs);
@@ -63,6 +64,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_trouble(&mut self, now: Millis, watch: usize, text: String, retry: Millis, out: &mut Vec<Action>) {
         let Some(w) = self.watches.get_mut(watch) else { return };
         let source = self.plan.watches.get(watch).and_then(|w| self.plan.sources.get(w.source));
@@ -90,6 +92,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_recovered(&mut self, now: Millis, watch: usize, out: &mut Vec<Action>) {
         let Some((since, _)) = self.watches.get_mut(watch).and_then(|w| w.trouble.take()) else { return };
         if let Some(w) = self.watches.get_mut(watch) {
