@@ -119,7 +119,12 @@ llvm_args=(
   sink-insts-to-avoid-spills # 1,200
   split-spill-mode=size      # 1,000
   tail-merge-size=2          # 600: the same last two instructions are shared, too
-  disable-licm-promotion     # 500: a value in memory stays there in a loop
+  opt-disable=gvn,licm,tailcallelim # 5,000: what is in a register once is read again where that is shorter
+  inline-call-penalty=32     # 1,500: what takes little more room than its call
+  disable-machine-cse        # 600
+  max-store-memset=2         # 450: what is larger is cleared by a call
+  disable-early-taildup      # 200: blocks are not copied in front of jumps
+  enable-misched=false       # 100: instructions in the order they were made in repeat more often
 )
 # RUSTFLAGS stand in place of those of .cargo/config.toml, so they are said again.
 mapfile -t backends < <(sed -n "s/^ *'\(--cfg=.*\)',\$/\1/p" .cargo/config.toml)

@@ -9,6 +9,7 @@ use super::{Action, Job, State, Voice, say, span};
 use crate::backoff::Backoff;
 use crate::plan::{self, ALWAYS, Level, Millis, Role, Run, UNLIMITED};
 use crate::sys::process::Ended;
+use crate::text::put;
 
 /// One of the plan's handlers.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub struct Handler {
     /// When it began.
     since: Millis,
     /// Of a change: what the watch held when it was looked at last, and that it should run.
-    seen: Vec<Box<[u8]>>,
+    seen: Vec<u8>,
     is_wanted: bool,
     /// Of a coprocess: how often it has been started.
     starts: u32,
@@ -255,10 +256,16 @@ impl State {
     /// The instances of a watch may be others now: whoever wants to know is run.
     #[inline(never)]
     pub(super) fn look_at_instances(&mut self, watch: usize) {
-        let mut now: Vec<Box<[u8]>> = Vec::new();
+        // What stands in a snapshot stands there by its key; the same values may have others.
+        let mut values: Vec<&[u8]> = Vec::new();
         for (_, value) in self.snapshot(watch).into_iter().flat_map(|s| s.entries()) {
-            let at = now.partition_point(|v| **v < **value);
-            now.insert(at, Box::from(&**value));
+            let at = values.partition_point(|v| *v < &**value);
+            values.insert(at, value);
+        }
+        let mut now = Vec::new();
+        for value in values {
+            put(&mut now, value);
+            now.push(0);
         }
         for (h, p) in self.handlers.iter_mut().zip(&self.plan.handlers) {
             if p.role == Role::Change(watch) && h.seen != now {
