@@ -29,11 +29,15 @@ pub fn read(door: &str, args: &[String], world: &World) -> Result<Box<Call>> {
     Ok(Box::new(Call { method, path, at, limit: options.parsed("timeout", time).unwrap_or(5_000) }))
 }
 
-/// Where pilotfish itself can be asked: where it was said, or, when it is PID 1 of a container, at the usual place.
-#[inline(never)]
+/// Where pilotfish itself can be asked, as it was said: in place of a program that had no such thing, nothing else is made.
+pub fn said(options: &Options) -> Control {
+    options.parsed("control", options::control).unwrap_or(Control::None)
+}
+
+/// The same; when nothing was said, at the usual place where it is PID 1 of a container.
 pub fn socket(options: &Options, world: &World) -> Control {
-    let unsaid = || if (world.host)().pid == 1 { Control::Usual } else { Control::None };
-    options.parsed("control", options::control).unwrap_or_else(unsaid)
+    let is_unsaid = !options.is_set("control");
+    if is_unsaid && (world.host)().pid == 1 { Control::Usual } else { said(options) }
 }
 
 #[cfg(test)]
@@ -103,7 +107,8 @@ mod tests {
             (native, "/a/b", 1, "/a/b"),
             (native, "usual", 7, "usual"),
             (&["confd", "-backend=env"], "/a/b", 7, "/a/b"),
-            (&["confd", "-backend=env"], "", 1, "usual"),
+            (&["confd", "-backend=env"], "", 1, "none"),
+            (&["confd", "-backend=env"], "usual", 1, "usual"),
         ] {
             assert_eq!(enter(words, variable, pid), want, "{words:?} {variable} {pid}");
         }

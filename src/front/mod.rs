@@ -155,7 +155,7 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
         plan.telemetry = options.parsed("listen", options::listen);
         let shown = containerpilot::read(args, &mut plan, world)?;
         if options.is_set("control") {
-            plan.control = control::socket(&options, world);
+            plan.control = control::said(&options);
         }
         return Ok(shown.map_or_else(|| Invocation::Run(plan), Invocation::Show));
     }
@@ -167,7 +167,7 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
         };
         let options = Options::read(&[], world, "")?;
         plan.telemetry = options.parsed("listen", options::listen);
-        plan.control = control::socket(&options, world);
+        plan.control = control::said(&options);
         return Ok(read(args, &mut plan, world)?.map_or_else(|| Invocation::Run(plan), Invocation::Print));
     }
     let options = Options::read(args, world, "")?;
@@ -177,13 +177,14 @@ pub fn read(argv0: &str, args: &[String], world: &World) -> Result<Invocation> {
     if options.is_set("version") {
         return Ok(Invocation::Print(concat!("pilotfish ", env!("CARGO_PKG_VERSION"), "\n")));
     }
-    plan.control = control::socket(&options, world);
     // confd-sidecar's users may set nothing but its variables and put pilotfish in its place.
     let has_confd = world.vars.iter().any(|(n, _)| confd_sidecar::is_mine(n));
     let has_native = ["config", "source", "template"].iter().any(|o| options.is_set(o));
     if door == "confd-sidecar" || (has_confd && !has_native) {
+        plan.control = control::said(&options);
         confd_sidecar::plan(&options, &mut plan, world)?;
     } else {
+        plan.control = control::socket(&options, world);
         native::plan(&options, &mut plan, world)?;
     }
     Ok(if door == "check" { Invocation::Check(plan) } else { Invocation::Run(plan) })
