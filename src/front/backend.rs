@@ -8,6 +8,7 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Etcd, Level, Plan, Tls};
+use crate::text::{group, is_one_of};
 
 /// Adds the source that confd's settings speak of, and what confd says of it. The options may say more.
 ///
@@ -29,17 +30,17 @@ pub fn add_source(
         scheme = Some("https"); // as for etcd's own client: who names a certificate means TLS
     }
     if let Some(record) = srv_record(s.one("srv-record"), s.one("srv-domain"), name)
-        && !matches!(name, "env" | "file")
+        && !is_one_of(name, "env file")
     {
         plan.note(Level::Info, "SRV record set to %", &[&record]);
         nodes = srv_address(&record, scheme.unwrap_or("http"));
     }
     let mut shown = String::new();
-    if matches!(name, "consul" | "etcd" | "etcdv3") && s.one("username").is_some() != s.one("password").is_some() {
+    if is_one_of(name, "consul etcd etcdv3") && s.one("username").is_some() != s.one("password").is_some() {
         plan.note(Level::Warning, "a user without a password, or a password without a user, counts for nothing", &[]);
     }
-    match name {
-        "consul" => {
+    match group(name, "consul, etcd etcdv3, env, file") {
+        0 => {
             let mut c = consul_at(&nodes, scheme, s.world)?;
             if let Some(token) = s.one("auth-token") {
                 c.token = identity::text(token);
@@ -55,7 +56,7 @@ pub fn add_source(
             }
             add_consul(plan, c, allow_empty);
         }
-        "etcd" | "etcdv3" => {
+        1 => {
             let (version, default) = if name == "etcd" { (2, "http://127.0.0.1:4001") } else { (3, "127.0.0.1:2379") };
             if list(&nodes).is_empty() {
                 nodes = s.world.var("ETCDCTL_PEERS").unwrap_or(default).to_string();
@@ -69,14 +70,14 @@ pub fn add_source(
             add_etcd(plan, etcd, allow_empty);
             shown = list(&nodes).join(", ");
         }
-        "env" => add_environment(plan, allow_empty),
-        "file" => {
+        2 => add_environment(plan, allow_empty),
+        3 => {
             shown = add_files(plan, &s.many("file").join(","), s.one("filter"), allow_empty)
                 .map_err(|e| Error::filled(Kind::Config, "the backend file: %; see -file (CONFD_FILE)", &[&e.text]))?;
         }
-        other => {
+        _ => {
             let text = "the backend % is not in this version; there are consul, env, etcd, etcdv3 and file";
-            return Err(Error::filled(Kind::Usage, text, &[other]));
+            return Err(Error::filled(Kind::Usage, text, &[name]));
         }
     }
     let what = if name == "file" { "source(s)" } else { "nodes" };

@@ -118,11 +118,11 @@ pub enum Invocation {
     Control(Box<Call>),
 }
 
-/// What the program may be called to be another one,
+/// What the program may be called to be another one.
 static NAMES: &str = "confd-sidecar confd config-controller containerpilot reconfig reconfig.rb";
 
-/// and the first words that make it another one, or have a meaning of their own.
-static WORDS: &str = "\
+/// The first words that make it another one, or have a meaning of their own.
+pub static WORDS: &str = "\
     confd-sidecar confd config-controller containerpilot reconfig check health help kv maintenance probe reload status";
 
 /// Reads the command line (without the program's own name in `args`).
